@@ -1,0 +1,171 @@
+"""The one place where synchronous code meets the asynchronous core.
+
+| the caller stands in           | the coroutine runs on                                          |
+| ------------------------------ | -------------------------------------------------------------- |
+| a thread without a loop        | a private daemon thread with one loop, kept for the process     |
+| a running asyncio loop         | that same loop, re-entered by nest_asyncio2                     |
+| a running loop of another kind | the private loop; uvloop, for one, cannot be re-entered         |
+
+In all three an interrupt, or the cancellation of the caller's own task, cancels the work, waits
+until it has ended and leaves the loops usable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import os
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+POLL_S = 0.05
+"""How often a blocked caller looks whether its own task was cancelled, in seconds."""
+
+T = TypeVar("T")
+
+
+def run_sync(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, from synchronous code, wherever that code runs.
+
+    Raises what the coroutine raises; `KeyboardInterrupt` and `asyncio.CancelledError` come after the
+    coroutine has been cancelled and has ended.
+    """
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        return _run_on_private_loop(work, caller=None)
+    caller = asyncio.current_task()
+    if isinstance(running, asyncio.BaseEventLoop):
+        return _run_nested(running, work, caller)
+    return _run_on_private_loop(work, caller)
+
+
+def iterate_sync(events: AsyncGenerator[T, None]) -> Iterator[T]:
+    """The items of an async generator, from synchronous code. Closing the iterator closes the generator."""
+    try:
+        while True:
+            try:
+                item = run_sync(_next(events))
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        run_sync(events.aclose())
+
+
+async def _next(events: AsyncIterator[T]) -> T:
+    return await anext(events)
+
+
+def _cancellations(task: asyncio.Task[Any] | None) -> int:
+    return 0 if task is None else task.cancelling()
+
+
+# --- a running asyncio loop, re-entered
+
+
+def _run_nested(
+    loop: asyncio.BaseEventLoop, work: Coroutine[Any, Any, T], caller: asyncio.Task[Any] | None
+) -> T:
+    import nest_asyncio2
+
+    nest_asyncio2.apply(loop)
+    task = loop.create_task(work)
+    watch = loop.create_task(_cancel_with(task, caller)) if caller is not None else None
+    try:
+        return loop.run_until_complete(task)
+    except BaseException:
+        # An interrupt leaves `task` suspended half-way; its own end needs the loop once more.
+        task.cancel()
+        with suppress(BaseException):
+            loop.run_until_complete(task)
+        raise
+    finally:
+        if watch is not None:
+            watch.cancel()
+
+
+async def _cancel_with(task: asyncio.Task[Any], caller: asyncio.Task[Any]) -> None:
+    # `asyncio.run` turns Ctrl-C into a cancellation of the main task, and `asyncio.timeout` cancels the
+    # same way. That task is blocked below us on the stack and cannot act on it, so we look.
+    before = caller.cancelling()
+    while caller.cancelling() <= before:
+        await asyncio.sleep(POLL_S)
+    task.cancel()
+
+
+# --- the private loop
+
+
+class _PrivateLoop:
+    """One daemon thread with one loop, so that LiteLLM's connection pools and callbacks live on."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        started = threading.Event()
+        self.thread = threading.Thread(target=self._serve, args=(started,), name="composite_lab", daemon=True)
+        self.thread.start()
+        started.wait()
+
+    def _serve(self, started: threading.Event) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.call_soon(started.set)
+        self.loop.run_forever()
+
+
+_private: _PrivateLoop | None = None
+_private_lock = threading.Lock()
+
+
+def _private_loop() -> asyncio.AbstractEventLoop:
+    global _private  # noqa: PLW0603  (one per process is the point)
+    with _private_lock:
+        if _private is None:
+            _private = _PrivateLoop()
+        return _private.loop
+
+
+def _forget_private_loop() -> None:
+    # A forked child inherits the object but not the thread.
+    global _private, _private_lock
+    _private, _private_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_private_loop)
+
+
+def _run_on_private_loop(work: Coroutine[Any, Any, T], caller: asyncio.Task[Any] | None) -> T:
+    loop = _private_loop()
+    answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+    tasks: list[asyncio.Task[T]] = []
+
+    def start() -> None:
+        task = loop.create_task(work)
+        task.add_done_callback(lambda done: _hand_over(done, answer))
+        tasks.append(task)
+
+    # The caller's context variables (LiteLLM's, OpenTelemetry's) go along.
+    loop.call_soon_threadsafe(start, context=contextvars.copy_context())
+    before = _cancellations(caller)
+    try:
+        while not concurrent.futures.wait([answer], timeout=POLL_S).done:
+            if _cancellations(caller) > before:
+                raise asyncio.CancelledError
+    except BaseException:
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+        concurrent.futures.wait([answer])
+        raise
+    return answer.result()
+
+
+def _hand_over(task: asyncio.Task[T], answer: concurrent.futures.Future[T]) -> None:
+    if task.cancelled():
+        answer.set_exception(asyncio.CancelledError())
+    elif (error := task.exception()) is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(task.result())

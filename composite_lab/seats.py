@@ -1,0 +1,159 @@
+"""Seat: a place at the table, that is a model and the parameters it is called with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from composite_lab.errors import ConfigError
+
+COMPOSITE_PREFIX = "composite/"
+MAX_DEPTH = 3
+"""How deep composites may nest: a composite of composites of composites of plain models."""
+
+_SECRET_NAME = re.compile(r"(^|_)(key|secret|token|password|credentials?)($|_)", re.IGNORECASE)
+
+
+class Frozen(BaseModel):
+    """The base of all configuration: cannot be changed, and refuses a name it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    if not TYPE_CHECKING:  # type checkers and editors keep the signature made from the fields
+
+        def __init__(self, **options: Any) -> None:
+            try:
+                super().__init__(**options)
+            except ValidationError as error:
+                raise ConfigError(explain(error, type(self).model_fields)) from None
+
+
+class Seat(Frozen):
+    """A model and the parameters it is called with. A plain string is coerced to a Seat.
+
+    Prices are USD per token and stand in for LiteLLM's price list. `params` is passed on to LiteLLM
+    as it is; `credentials` too, but is kept secret like `api_key` (for example
+    `{"aws_secret_access_key": …}`). Raises `ConfigError` on an unknown name or a bad value.
+    """
+
+    model: str = Field(min_length=1)
+    name: str | None = None
+    api_base: str | None = None
+    api_key: SecretStr | None = None
+    api_version: str | None = None
+    credentials: dict[str, SecretStr] = Field(default_factory=dict)
+    extra_headers: dict[str, SecretStr] = Field(default_factory=dict)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    max_tokens: int | None = Field(None, gt=0)
+    max_completion_tokens: int | None = Field(None, gt=0)
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    reasoning_effort: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    timeout_s: float | None = Field(None, gt=0)
+    retries: int | None = Field(None, ge=0)
+    input_cost_per_token: float | None = Field(None, ge=0)
+    output_cost_per_token: float | None = Field(None, ge=0)
+    cache_read_input_token_cost: float | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.input_cost_per_token is None) != (self.output_cost_per_token is None):
+            raise ValueError(
+                "input_cost_per_token and output_cost_per_token go together: state both, in USD per token"
+            )
+        for name in self.params:
+            if _SECRET_NAME.search(name) and not name.endswith("_tokens"):
+                raise ValueError(f"params[{name!r}] looks like a secret: put it into `credentials`")
+            if name in type(self).model_fields:
+                raise ValueError(f"params[{name!r}] is a field of its own: Seat({name}=…)")
+        return self
+
+    def __str__(self) -> str:
+        return self.name or self.model
+
+    @property
+    def is_composite(self) -> bool:
+        """True when the model is itself a composite (`composite/moa/…`)."""
+        return self.model.startswith(COMPOSITE_PREFIX)
+
+    @property
+    def plain_model(self) -> str:
+        """The model at the bottom: of `composite/moa/openai/gpt-4o` it is `openai/gpt-4o`."""
+        if not self.is_composite:
+            return self.model
+        return self.model.rsplit(COMPOSITE_PREFIX, 1)[-1].partition("/")[2]
+
+    def call_params(self, sample: int = 0) -> dict[str, Any]:
+        """The model parameters of one call, without secrets.
+
+        A stated `seed` is moved on by one for each further sample, or all samples would be alike.
+        """
+        names = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "reasoning_effort")
+        params = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.seed is not None:
+            params["seed"] = self.seed + sample
+        return params | self.params
+
+    def secrets(self) -> list[str]:
+        """Every secret value of this seat, for redaction."""
+        values = [*self.credentials.values(), *self.extra_headers.values()]
+        if self.api_key is not None:
+            values.append(self.api_key)
+        return [value.get_secret_value() for value in values if value.get_secret_value()]
+
+
+def _coerce_seat(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"model": value}
+    return value
+
+
+SeatLike = Annotated[Seat, BeforeValidator(_coerce_seat)]
+"""A Seat, or what becomes one: a model string or a dict of Seat fields."""
+
+
+def nesting_depth(model: str) -> int:
+    """How many composites are wrapped around the plain model in a model string."""
+    return model.count(COMPOSITE_PREFIX)
+
+
+def unknown_name(name: str, known: Iterable[str], what: str = "option") -> str:
+    """A sentence about a misspelt name that offers the nearest right one."""
+    known = list(known)
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+    return f"unknown {what} {name!r}: {hint}"
+
+
+def explain(error: ValidationError, fields: Mapping[str, Any]) -> str:
+    """A pydantic error as one sentence a fault: the option, what was given, what would work.
+
+    Values of secret fields are never repeated.
+    """
+    sentences = []
+    for fault in error.errors():
+        path = [str(part) for part in fault["loc"]]
+        where = ".".join(path)
+        if fault["type"] == "extra_forbidden":
+            known = fields if len(path) == 1 else Seat.model_fields
+            sentences.append(unknown_name(path[-1], known))
+            continue
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        secret = any(_SECRET_NAME.search(part) or part == "extra_headers" for part in path)
+        given = "" if secret or not path or fault["type"] == "missing" else f" (given: {fault['input']!r})"
+        sentences.append(f"{where}: {message}{given}" if where else message)
+    return "; ".join(sentences)

@@ -1,0 +1,1 @@
+"""The strategies: Mixture-of-Agents and Council, and the pure functions under them."""

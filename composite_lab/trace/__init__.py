@@ -1,0 +1,1 @@
+"""Traces: what a run leaves behind, as typed records, frames and totals."""

@@ -1,0 +1,129 @@
+"""Call: one attempt at one sub-call, and the smaller records that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["ok", "error", "timeout", "cancelled"]
+UsageSource = Literal["provider", "estimated", "children", "missing"]
+CostSource = Literal["litellm", "user", "cache", "missing"]
+BallotStatus = Literal["valid", "invalid", "failed"]
+
+
+class Record(BaseModel):
+    """The base of all that a run leaves behind: cannot be changed, goes to JSON and back unharmed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Call(Record):
+    """One attempt at one sub-call: what was sent, what came back, when, and what it cost.
+
+    A retry is another Call with a higher `attempt`. Times are seconds on a monotonic clock, costs
+    USD, None where unknown. `cached_tokens` are part of `prompt_tokens`, `reasoning_tokens` of
+    `completion_tokens`. A call to a composite carries neither tokens nor cost of its own
+    (`usage_source="children"`); its sub-calls name it as `parent_call_id`.
+    """
+
+    trace_id: str
+    call_id: str
+    parent_call_id: str | None = None
+    strategy: str
+    stage: str
+    role: str
+    round: int = 0
+    seat: int = 0
+    sample: int = 0
+    attempt: int = 0
+    provider: str | None = None
+    request_model: str
+    response_model: str | None = None
+    status: Status
+    error_type: str | None = None
+    error_message: str | None = None
+    finish_reason: str | None = None
+    started_at: datetime
+    start_offset_s: float
+    latency_s: float
+    time_to_first_token_s: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_source: UsageSource = "missing"
+    cost_usd: float | None = None
+    cost_source: CostSource = "missing"
+    cache_hit: bool | None = None
+    seat_name: str | None = None
+    messages: list[dict[str, Any]] = Field(default_factory=list, repr=False)
+    params: dict[str, Any] = Field(default_factory=dict, repr=False)
+    text: str | None = Field(None, repr=False)
+    reasoning: str | None = Field(None, repr=False)
+    tool_calls: list[dict[str, Any]] = Field(default_factory=list, repr=False)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Call {self.stage}/{self.role} {self.seat}.{self.sample} {self.request_model} "
+            f"attempt {self.attempt}: {self.error_type or self.status}, {self.latency_s:.2f} s>"
+        )
+
+    @property
+    def name(self) -> str:
+        """What a reader calls this seat: its given name, or its model."""
+        return self.seat_name or self.request_model
+
+
+class Ballot(Record):
+    """One reviewer's ranking of the candidates it was shown.
+
+    `labels` are the labels in the order shown, `members` the seats behind them in the same order,
+    `ranking` the labels from best to worst, None unless `status` is `valid`.
+    """
+
+    reviewer: int
+    call_id: str | None = None
+    labels: list[str]
+    members: list[int]
+    ranking: list[str] | None = None
+    status: BallotStatus
+
+    def ranked_members(self) -> list[int]:
+        """The seats from best to worst; empty unless the ballot is valid."""
+        behind = dict(zip(self.labels, self.members, strict=True))
+        return [behind[label] for label in self.ranking or []]
+
+
+class Standing(Record):
+    """A candidate's place after all ballots: 1 is best, equal scores share a place.
+
+    `borda` is the mean share of rivals beaten (1.0 always first, 0.0 always last), `mean_rank` the
+    mean position (1.0 is best). Both are None when nobody ranked the candidate.
+    """
+
+    member: int
+    label: str
+    place: int
+    borda: float | None
+    mean_rank: float | None
+    ballots: int
+
+
+class Usage(Record):
+    """Token counts added up over calls. Cached and reasoning tokens are part of the others."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @classmethod
+    def of(cls, calls: Iterable[Call]) -> Usage:
+        """The sum over calls; an unknown count adds nothing."""
+        calls = list(calls)
+        return cls(**{name: sum(getattr(call, name) or 0 for call in calls) for name in cls.model_fields})

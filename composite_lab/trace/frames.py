@@ -1,0 +1,123 @@
+"""Traces as pandas DataFrames. A new column is one line in `COLUMNS`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from composite_lab.trace.call import Ballot, Call, Standing
+
+UTC_TIME = "datetime64[ns, UTC]"
+
+
+class Column(NamedTuple):
+    """A column's name, its dtype, and the attribute of a Call that it shows."""
+
+    name: str
+    dtype: str
+    attribute: str
+
+
+def _columns(dtype: str, *names: str) -> list[Column]:
+    return [Column(name, dtype, name) for name in names]
+
+
+COLUMNS = [
+    *_columns("string", "trace_id", "call_id", "parent_call_id", "strategy", "stage", "role"),
+    *_columns("Int64", "round", "seat", "sample", "attempt"),
+    *_columns("string", "provider", "request_model", "response_model"),
+    *_columns("string", "status", "error_type", "error_message", "finish_reason"),
+    *_columns(UTC_TIME, "started_at"),
+    *_columns("Float64", "start_offset_s", "latency_s", "time_to_first_token_s"),
+    *_columns("Int64", "prompt_tokens", "completion_tokens", "total_tokens"),
+    *_columns("Int64", "cached_tokens", "reasoning_tokens"),
+    *_columns("string", "usage_source"),
+    *_columns("Float64", "cost_usd"),  # None becomes NA: an unknown price is not free
+    *_columns("string", "cost_source"),
+    *_columns("boolean", "cache_hit"),
+]
+TEXT_COLUMNS = [Column("messages", "object", "messages"), Column("text", "string", "text")]
+
+
+def calls_frame(calls: Sequence[Call], *, include_text: bool = False) -> pd.DataFrame:
+    """A row per call, all of `COLUMNS` in their order and with their dtypes, also for no calls."""
+    columns = COLUMNS + (TEXT_COLUMNS if include_text else [])
+    get = attrgetter(*(column.attribute for column in columns))
+    values: Iterable[tuple[Any, ...]] = zip(*map(get, calls), strict=True) if calls else [()] * len(columns)
+    arrays = {column.name: _array(cells, column.dtype) for column, cells in zip(columns, values, strict=True)}
+    return pd.DataFrame(arrays, copy=False)
+
+
+def messages_frame(calls: Sequence[Call]) -> pd.DataFrame:
+    """A row per message sent and per answer received, in the order of the calls.
+
+    Columns: the call's keys, `position` (from 0; the answer comes last), `direction` (sent,
+    received), `role`, `content` (text; other content parts as JSON).
+    """
+    rows = [row for call in calls for row in _message_rows(call)]
+    dtypes = {
+        "trace_id": "string", "call_id": "string", "stage": "string", "seat": "Int64", "sample": "Int64",
+        "position": "Int64", "direction": "string", "role": "string", "content": "string",
+    }  # fmt: skip
+    return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
+
+
+def ballots_frame(trace_id: str, ballots: Sequence[Ballot], standings: Sequence[Standing]) -> pd.DataFrame:
+    """A row per reviewer and candidate shown: shown position, rank (1 is best), status of the ballot."""
+    dtypes = {
+        "trace_id": "string", "call_id": "string", "reviewer": "Int64", "candidate": "Int64",
+        "shown_label": "string", "shown_position": "Int64", "rank": "Int64", "status": "string",
+        "place": "Int64",
+    }  # fmt: skip
+    places = {standing.member: standing.place for standing in standings}
+    rows = [
+        (trace_id, ballot.call_id, ballot.reviewer, member, label, position)
+        + (ballot.ranking.index(label) + 1 if ballot.ranking else None, ballot.status, places.get(member))
+        for ballot in ballots
+        for position, (label, member) in enumerate(zip(ballot.labels, ballot.members, strict=True))
+    ]
+    return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
+
+
+def _array(cells: Sequence[Any], dtype: str) -> Any:
+    # numpy builds the masked arrays several times faster than pandas does from a list with None in it.
+    if dtype == "object":
+        return pd.Series(list(cells), dtype=object)
+    if dtype == UTC_TIME:
+        return pd.to_datetime(pd.Series(cells, dtype=object), utc=True).astype(UTC_TIME)
+    if dtype == "string":
+        return pd.array(np.array(cells, dtype=object), dtype="string")
+    plain = {"Int64": np.int64, "Float64": np.float64, "boolean": np.bool_}[dtype]
+    kind = {
+        "Int64": pd.arrays.IntegerArray,
+        "Float64": pd.arrays.FloatingArray,
+        "boolean": pd.arrays.BooleanArray,
+    }[dtype]
+    mask = np.fromiter((cell is None for cell in cells), dtype=bool, count=len(cells))
+    if mask.any():
+        cells = [0 if cell is None else cell for cell in cells]
+    return kind(np.array(cells, dtype=plain), mask)
+
+
+def _message_rows(call: Call) -> list[tuple[Any, ...]]:
+    keys = (call.trace_id, call.call_id, call.stage, call.seat, call.sample)
+    rows = [
+        (*keys, position, "sent", message.get("role"), content_text(message.get("content")))
+        for position, message in enumerate(call.messages)
+    ]
+    if call.text is not None:
+        rows.append((*keys, len(rows), "received", "assistant", call.text))
+    return rows
+
+
+def content_text(content: Any) -> str | None:
+    """A message's content as text: a string as it is, text parts joined, other parts as JSON."""
+    import json
+
+    if content is None or isinstance(content, str):
+        return content
+    return "\n".join(part["text"] if part.get("type") == "text" else json.dumps(part) for part in content)

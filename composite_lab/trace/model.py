@@ -1,0 +1,142 @@
+"""Trace and Result: the whole of a run, and what its caller holds in hand."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from composite_lab.trace.call import Ballot, Call, Record, Standing, Usage
+from composite_lab.trace.summary import Summary, summarize, total_cost
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FINAL_STAGES = ("aggregation", "synthesis")
+_PHASE = {"review": 1, "aggregation": 2, "synthesis": 2, "tool": 2}
+
+
+class Trace(Record):
+    """Every call of one run, in an order that does not depend on which came back first.
+
+    `messages` is the caller's conversation, `config` the strategy without its secrets, `notes` what
+    went otherwise than planned. `status` is `degraded` when the answer was made in a lesser way
+    than the strategy promises. Goes to JSON and back unchanged.
+    """
+
+    trace_id: str
+    strategy: str
+    model: str
+    status: Literal["ok", "degraded", "error", "cancelled"] = "ok"
+    error_type: str | None = None
+    error_message: str | None = None
+    started_at: datetime
+    latency_s: float
+    version: str
+    config: dict[str, Any] = Field(default_factory=dict, repr=False)
+    messages: list[dict[str, Any]] = Field(default_factory=list, repr=False)
+    text: str | None = Field(None, repr=False)
+    reasoning: str = Field("", repr=False)
+    calls: list[Call] = Field(default_factory=list, repr=False)
+    ballots: list[Ballot] = Field(default_factory=list, repr=False)
+    standings: list[Standing] = Field(default_factory=list, repr=False)
+    notes: list[str] = Field(default_factory=list, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Trace {self.trace_id[:8]} {self.summary()}>"
+
+    @property
+    def degraded(self) -> bool:
+        """True when the answer was made in a lesser way than the strategy promises; see `notes`."""
+        return self.status == "degraded"
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all calls added up."""
+        return Usage.of(self.calls)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """The known costs added up, None when no price is known. See `summary().unpriced_calls`."""
+        return total_cost(self.calls)
+
+    def summary(self) -> Summary:
+        """The totals: calls, failures, tokens, cost, wall time, critical path, speed-up."""
+        return summarize(self.trace_id, self.strategy, self.status, self.calls, self.latency_s)
+
+    def to_dataframe(self, *, include_text: bool = False) -> pd.DataFrame:
+        """A row per attempt and no total rows, so that `df.cost_usd.sum()` is right.
+
+        All columns are always there, with pandas' nullable dtypes: NA where unknown, never 0.
+        `include_text=True` adds `messages` (a list of dicts) and `text`.
+        """
+        from composite_lab.trace import frames
+
+        return frames.calls_frame(self.calls, include_text=include_text)
+
+    def messages_df(self) -> pd.DataFrame:
+        """A row per message sent and per answer received, for reading a run like a transcript."""
+        from composite_lab.trace import frames
+
+        return frames.messages_frame(self.calls)
+
+    def ballots_df(self) -> pd.DataFrame:
+        """A row per reviewer and candidate shown; empty for a strategy without a review."""
+        from composite_lab.trace import frames
+
+        return frames.ballots_frame(self.trace_id, self.ballots, self.standings)
+
+
+class Result(Record):
+    """What a run returns: the answer, its price and its trace.
+
+    `response` is LiteLLM's ModelResponse of the final call; it does not go to JSON.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    text: str
+    message: dict[str, Any] = Field(repr=False)
+    trace: Trace = Field(repr=False)
+    response: Any = Field(None, exclude=True, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Result {self.text[:60]!r} {self.trace.summary()}>"
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """The final model's tool calls, as OpenAI writes them; empty when there are none."""
+        return list(self.message.get("tool_calls") or [])
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all calls added up."""
+        return self.trace.usage
+
+    @property
+    def cost_usd(self) -> float | None:
+        """The known costs of all calls added up in USD, None when no price is known."""
+        return self.trace.cost_usd
+
+
+def in_stable_order(calls: list[Call]) -> list[Call]:
+    """Calls by stage, round, seat, sample and attempt, each followed by the calls below it."""
+    below: dict[str | None, list[Call]] = {}
+    known = {call.call_id for call in calls}
+    for call in calls:
+        parent = call.parent_call_id if call.parent_call_id in known else None
+        below.setdefault(parent, []).append(call)
+    ordered: list[Call] = []
+    pending = sorted(below.get(None, []), key=_place, reverse=True)
+    while pending:
+        call = pending.pop()
+        ordered.append(call)
+        pending += sorted(below.get(call.call_id, []), key=_place, reverse=True)
+    return ordered
+
+
+def _place(call: Call) -> tuple[int, int, bool, int, int, int]:
+    return (
+        _PHASE.get(call.stage, 0), call.round, call.stage == "tool", call.seat, call.sample, call.attempt
+    )  # fmt: skip

@@ -1,0 +1,116 @@
+"""The rooms of the package and who may enter whom, read from the code's own imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import composite_lab
+
+PACKAGE = Path(composite_lab.__file__).parent
+# From the ground up. A module may import modules of lower floors, and of its own if that makes no circle.
+FLOORS = [
+    ["errors", "loop", "redaction"],
+    ["seats", "trace.call", "trace.summary", "trace.frames", "trace.model", "trace.events", "trace.sink",
+     "strategies.ranking", "strategies.prompts", "strategies.conversation"],
+    ["replies", "gateway"],
+    ["strategies.base"],
+    ["strategies.moa", "strategies.council"],
+    ["provider"],
+    ["cli"],
+]  # fmt: skip
+ONLY_IN = {
+    "litellm": {"gateway", "provider"},
+    "openai": {"provider"},
+    "pandas": {"trace.frames"},
+    "nest_asyncio2": {"loop"},
+    "flask": {"testing"},
+    "stamina": {"gateway"},
+}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        found[name] = path
+    return found
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every imported module, also those imported inside of functions; not those for type checkers only."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def arrows() -> dict[str, set[str]]:
+    known = modules()
+    own: dict[str, set[str]] = {}
+    for name, path in known.items():
+        inner = {target.removeprefix("composite_lab.") for target in imports(path)}
+        own[name] = {target for target in inner if target in known and target != name}
+    return own
+
+
+def floor(name: str) -> int:
+    return next(number for number, names in enumerate(FLOORS) if name in names)
+
+
+def test_every_module_has_a_floor() -> None:
+    stray = [
+        name
+        for name in modules()
+        if not name.endswith("__init__") and not name.startswith("testing.") and not any(name in names for names in FLOORS)
+    ]
+    assert stray == []
+
+
+def test_no_arrow_runs_up() -> None:
+    up = [
+        f"{name} imports {target}"
+        for name, targets in arrows().items()
+        if not name.endswith("__init__") and not name.startswith("testing.")
+        for target in targets
+        if not target.startswith("testing") and floor(target) > floor(name)
+    ]
+    assert up == []
+
+
+def test_there_is_no_circle() -> None:
+    left = {name: set(targets) for name, targets in arrows().items() if not name.endswith("__init__")}
+    while ready := [name for name, targets in left.items() if not targets & left.keys()]:
+        for name in ready:
+            del left[name]
+    assert left == {}
+
+
+def test_testing_stands_apart() -> None:
+    for name, targets in arrows().items():
+        if name.startswith("testing."):
+            assert all(target.startswith("testing") for target in targets), name
+        elif name != "cli":
+            assert not any(target.startswith("testing") for target in targets), name
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
+    rooms = {
+        name
+        for name, path in modules().items()
+        for target in imports(path)
+        if target == library or target.startswith(f"{library}.")
+    }
+    allowed = ONLY_IN[library]
+    assert {room for room in rooms if room not in allowed and room.split(".")[0] not in allowed} == set()
+    assert rooms, f"nothing imports {library}: is this rule still needed?"
