@@ -3,7 +3,6 @@
 Importing this package makes LiteLLM know `composite/moa/<model>` and `composite/council/<model>`.
 """
 
-
 import os
 
 # LiteLLM fetches a price list on import unless told otherwise, and importing a library should touch no

@@ -92,7 +92,7 @@ async def _cancel_with(task: asyncio.Task[Any], caller: asyncio.Task[Any]) -> No
     # `asyncio.run` turns Ctrl-C into a cancellation of the main task, and `asyncio.timeout` cancels the
     # same way. That task is blocked below us on the stack and cannot act on it, so we look.
     before = caller.cancelling()
-    while caller.cancelling() <= before:
+    while caller.cancelling() <= before:  # noqa: ASYNC110  (a task tells nobody that it was cancelled)
         await asyncio.sleep(POLL_S)
     task.cancel()
 
@@ -154,7 +154,7 @@ def _run_on_private_loop(work: Coroutine[Any, Any, T], caller: asyncio.Task[Any]
     try:
         while not concurrent.futures.wait([answer], timeout=POLL_S).done:
             if _cancellations(caller) > before:
-                raise asyncio.CancelledError
+                raise asyncio.CancelledError  # noqa: TRY301  (the same way out as an interrupt's)
     except BaseException:
         loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
         concurrent.futures.wait([answer])

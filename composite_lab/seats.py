@@ -55,19 +55,19 @@ class Seat(Frozen):
     api_version: str | None = None
     credentials: dict[str, SecretStr] = Field(default_factory=dict)
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, ge=0, le=1)
-    max_tokens: int | None = Field(None, gt=0)
-    max_completion_tokens: int | None = Field(None, gt=0)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    max_tokens: int | None = Field(default=None, gt=0)
+    max_completion_tokens: int | None = Field(default=None, gt=0)
     stop: str | list[str] | None = None
     seed: int | None = None
     reasoning_effort: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
-    timeout_s: float | None = Field(None, gt=0)
-    retries: int | None = Field(None, ge=0)
-    input_cost_per_token: float | None = Field(None, ge=0)
-    output_cost_per_token: float | None = Field(None, ge=0)
-    cache_read_input_token_cost: float | None = Field(None, ge=0)
+    timeout_s: float | None = Field(default=None, gt=0)
+    retries: int | None = Field(default=None, ge=0)
+    input_cost_per_token: float | None = Field(default=None, ge=0)
+    output_cost_per_token: float | None = Field(default=None, ge=0)
+    cache_read_input_token_cost: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -122,8 +122,11 @@ def _coerce_seat(value: Any) -> Any:
     return value
 
 
-SeatLike = Annotated[Seat, BeforeValidator(_coerce_seat)]
-"""A Seat, or what becomes one: a model string or a dict of Seat fields."""
+if TYPE_CHECKING:
+    SeatLike = Seat | str | Mapping[str, Any]
+else:
+    SeatLike = Annotated[Seat, BeforeValidator(_coerce_seat)]
+"""What a caller may write for a Seat: a Seat, a model string or a dict of Seat fields. It becomes a Seat."""
 
 
 def nesting_depth(model: str) -> int:

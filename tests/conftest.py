@@ -1,13 +1,20 @@
 """Every test sees the fake server, real prices for fake models where it asks, and no network."""
 
+# ruff: noqa: E402  (the environment comes before the first import of LiteLLM)
 from __future__ import annotations
 
+import os
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import litellm
 import pytest
+from litellm.integrations.custom_logger import CustomLogger
 
 import composite_lab as lab
 from composite_lab.testing import FakeServer
@@ -43,6 +50,41 @@ def seat(endpoint: dict[str, str]) -> SeatMaker:
         return lab.Seat(model=f"openai/{model}", **{**endpoint, **options})
 
     return make
+
+
+class CallbackLog(CustomLogger):
+    """A LiteLLM callback as users write them: it keeps what it is told of each success."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.key = id(self)  # LiteLLM takes two loggers with equal attributes for one
+        self.events: list[dict[str, Any]] = []
+
+    async def async_log_success_event(
+        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        self.events.append(kwargs)
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.events.append(kwargs)
+
+    def wait_for(self, count: int, **about: Any) -> list[dict[str, Any]]:
+        """The events that have these entries, once there are `count` of them."""
+        deadline = time.monotonic() + 15
+        while True:
+            found = [event for event in self.events if about.items() <= event.items()]
+            if len(found) >= count:
+                return found
+            assert time.monotonic() < deadline, f"{len(found)} of {count} events after 15 s"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def callback_log(monkeypatch: pytest.MonkeyPatch) -> CallbackLog:
+    """A callback that LiteLLM calls during this test."""
+    log = CallbackLog()
+    monkeypatch.setattr(litellm, "callbacks", [log])
+    return log
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def read_conversation(question: str | Sequence[Any]) -> list[Message]:
             'for example [{"role": "user", "content": "Why is the sky dark at night?"}]'
         )
     messages = [_read_message(message, index) for index, message in enumerate(question)]
-    if not any(message.get("content") or message.get("tool_calls") for message in messages):
+    if not any(map(_says_something, messages)):
         raise ConfigError("all messages are empty: at least one needs content")
     return messages
 
@@ -45,6 +45,11 @@ def with_material(messages: list[Message], text: str) -> list[Message]:
     return [*messages[:-1], {**last, "content": [*parts, part]}]
 
 
+def _says_something(message: Message) -> bool:
+    content = message.get("content")
+    return bool(content.strip() if isinstance(content, str) else content) or bool(message.get("tool_calls"))
+
+
 def _read_message(message: Any, index: int) -> Message:
     if hasattr(message, "model_dump"):
         message = message.model_dump(exclude_none=True)
@@ -57,11 +62,12 @@ def _read_message(message: Any, index: int) -> Message:
         raise ConfigError(
             f"messages[{index}] has content of type {type(content).__name__}: use a string or a list of parts"
         )
-    if isinstance(content, list) and not all(isinstance(part, dict) and "type" in part for part in content):
-        raise ConfigError(
-            f'messages[{index}] has a content part without a type: use {{"type": "text", "text": …}} '
-            'or {"type": "image_url", "image_url": …}'
-        )
+    for part in content if isinstance(content, list) else []:
+        if not (isinstance(part, dict) and "type" in part):
+            raise ConfigError(
+                f"messages[{index}] has a content part without a type: {part!r}; use "
+                '{"type": "text", "text": …} or {"type": "image_url", "image_url": …}'
+            )
     copied: Message = copy.deepcopy(message)
     if "composite" in (copied.get("provider_specific_fields") or {}):
         # An earlier answer of a composite, sent back as history: what its seats said stays between them.

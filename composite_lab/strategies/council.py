@@ -6,18 +6,19 @@ Source: the three stages follow karpathy/llm-council; prompts, ballots and stand
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
 from pydantic import Field, model_validator
 
 from composite_lab.replies import Reply
 from composite_lab.seats import Seat, SeatLike
-from composite_lab.strategies.base import Answer, Job, Run, Strategy
+from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.conversation import with_material
 from composite_lab.strategies.prompts import CouncilPrompts, bullets, enclose
 from composite_lab.strategies.ranking import label, parse_ranking, relabel, shuffled, standings
+from composite_lab.strategies.run import Answer, Job, Run
 from composite_lab.trace.call import Ballot, Standing
 
 DEFAULT_MEMBERS = 3
@@ -62,9 +63,9 @@ class Council(Strategy):
     final_role: ClassVar[str] = "chairman"
 
     chairman: SeatLike
-    members: list[SeatLike] = Field(default_factory=list)
-    reviewers: list[SeatLike] = Field(default_factory=list)
-    min_members: int = Field(1, ge=1)
+    members: Sequence[SeatLike] = ()
+    reviewers: Sequence[SeatLike] = ()
+    min_members: int = Field(default=1, ge=1)
     shuffle_seed: int = 0
     prompts: CouncilPrompts = CouncilPrompts()
 
@@ -78,25 +79,25 @@ class Council(Strategy):
     @property
     def final_seat(self) -> Seat:
         """The chairman."""
-        return self.chairman
+        return cast(Seat, self.chairman)
 
     def all_seats(self) -> list[Seat]:
         """Members, reviewers of their own, and the chairman."""
-        return [*self.members, *self.reviewers, self.chairman]
+        return [*_seats(self.members), *_seats(self.reviewers), self.final_seat]
 
     def with_seats(self, change: Callable[[Seat], Seat]) -> Council:
         """The same strategy with `change` applied to every seat."""
         return self.model_copy(
             update={
-                "members": [change(seat) for seat in self.members],
-                "reviewers": [change(seat) for seat in self.reviewers],
-                "chairman": change(self.chairman),
+                "members": list(map(change, _seats(self.members))),
+                "reviewers": list(map(change, _seats(self.reviewers))),
+                "chairman": change(self.final_seat),
             }
         )
 
     async def answer(self, run: Run) -> Answer:
         """Opinions, review, synthesis."""
-        seats = self.members or [self.chairman] * DEFAULT_MEMBERS
+        seats = _seats(self.members) or [self.final_seat] * DEFAULT_MEMBERS
         jobs = [Job(seat, run.conversation, index) for index, seat in enumerate(seats)]
         replies = await run.stage("opinions", "member", jobs, quorum=self.min_members)
         opinions = {index: reply for index, reply in enumerate(replies) if reply is not None}
@@ -137,7 +138,7 @@ class Council(Strategy):
             return [(index, seats[index], index) for index in opinions]
         free = list(enumerate(seats))
         reviewers: list[tuple[int, Seat, int | None]] = []
-        for number, seat in enumerate(self.reviewers):
+        for number, seat in enumerate(_seats(self.reviewers)):
             own = next((place for place in free if place[1] == seat), None)
             if own is not None:
                 free.remove(own)
@@ -156,6 +157,11 @@ class Council(Strategy):
             standings=bullets(map(_standing_line, run.standings)) or "There are none.",
         )
         return await run.conclude(with_material(run.conversation, prompt), fallback=opinions[best].text)
+
+
+def _seats(given: Sequence[SeatLike]) -> list[Seat]:
+    # What is given becomes Seats when the Council is made; this tells the type checker.
+    return list(cast(Sequence[Seat], given))
 
 
 def _common_labels(review: _Review) -> str:

@@ -5,16 +5,17 @@ Source: Wang et al. 2024, arXiv:2406.04692; Self-MoA: Li et al. 2025, arXiv:2502
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar, Self
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Self, cast
 
 from pydantic import Field, model_validator
 
 from composite_lab.replies import Reply
 from composite_lab.seats import Seat, SeatLike
-from composite_lab.strategies.base import Answer, Job, Run, Strategy
+from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.conversation import Message, with_material
 from composite_lab.strategies.prompts import MoAPrompts, enclose
+from composite_lab.strategies.run import Answer, Job, Run
 
 SELF_MOA_SAMPLES = 3
 
@@ -33,10 +34,10 @@ class MoA(Strategy):
     final_role: ClassVar[str] = "aggregator"
 
     aggregator: SeatLike
-    proposers: list[SeatLike] = Field(default_factory=list)
-    layers: int = Field(1, ge=1)
-    samples: int | None = Field(None, ge=1)
-    min_proposals: int = Field(1, ge=1)
+    proposers: Sequence[SeatLike] = ()
+    layers: int = Field(default=1, ge=1)
+    samples: int | None = Field(default=None, ge=1)
+    min_proposals: int = Field(default=1, ge=1)
     prompts: MoAPrompts = MoAPrompts()
 
     @model_validator(mode="after")
@@ -49,18 +50,18 @@ class MoA(Strategy):
     @property
     def final_seat(self) -> Seat:
         """The aggregator."""
-        return self.aggregator
+        return cast(Seat, self.aggregator)
 
     def all_seats(self) -> list[Seat]:
         """The proposers and the aggregator."""
-        return [*self.proposers, self.aggregator]
+        return [*cast(Sequence[Seat], self.proposers), self.final_seat]
 
     def with_seats(self, change: Callable[[Seat], Seat]) -> MoA:
         """The same strategy with `change` applied to every seat."""
         return self.model_copy(
             update={
-                "proposers": [change(seat) for seat in self.proposers],
-                "aggregator": change(self.aggregator),
+                "proposers": [change(seat) for seat in self.all_seats()[:-1]],
+                "aggregator": change(self.final_seat),
             }
         )
 
@@ -86,7 +87,7 @@ class MoA(Strategy):
         ]
 
     def _seats(self) -> list[Seat]:
-        return self.proposers or [self.aggregator]
+        return self.all_seats()[:-1] or [self.final_seat]
 
     def _samples(self) -> int:
         return self.samples or (1 if self.proposers else SELF_MOA_SAMPLES)

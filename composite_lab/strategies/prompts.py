@@ -83,9 +83,10 @@ class _Prompts(Frozen):
             known = _field_names(default.default)
             given = _field_names(getattr(self, name))
             if unknown := given - known:
+                fields = ", ".join(f"{{{field}}}" for field in sorted(known))
                 raise ValueError(
-                    f"prompts[{name!r}] has the field {{{unknown.pop()}}}: "
-                    f"known are {', '.join(f'{{{field}}}' for field in sorted(known))}; write other braces twice"
+                    f"prompts[{name!r}] has the field {{{unknown.pop()}}}: known are {fields}; "
+                    "write other braces twice"
                 )
             if "answers" not in given:
                 raise ValueError(f"prompts[{name!r}] has no field {{answers}}: the model would not see them")

@@ -19,6 +19,9 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def __str__(self) -> str:
+        return repr(self)
+
 
 class Call(Record):
     """One attempt at one sub-call: what was sent, what came back, when, and what it cost.
@@ -62,8 +65,8 @@ class Call(Record):
     seat_name: str | None = None
     messages: list[dict[str, Any]] = Field(default_factory=list, repr=False)
     params: dict[str, Any] = Field(default_factory=dict, repr=False)
-    text: str | None = Field(None, repr=False)
-    reasoning: str | None = Field(None, repr=False)
+    text: str | None = Field(default=None, repr=False)
+    reasoning: str | None = Field(default=None, repr=False)
     tool_calls: list[dict[str, Any]] = Field(default_factory=list, repr=False)
 
     def __repr__(self) -> str:

@@ -75,8 +75,17 @@ def ballots_frame(trace_id: str, ballots: Sequence[Ballot], standings: Sequence[
     }  # fmt: skip
     places = {standing.member: standing.place for standing in standings}
     rows = [
-        (trace_id, ballot.call_id, ballot.reviewer, member, label, position)
-        + (ballot.ranking.index(label) + 1 if ballot.ranking else None, ballot.status, places.get(member))
+        {
+            "trace_id": trace_id,
+            "call_id": ballot.call_id,
+            "reviewer": ballot.reviewer,
+            "candidate": member,
+            "shown_label": label,
+            "shown_position": position,
+            "rank": ballot.ranking.index(label) + 1 if ballot.ranking else None,
+            "status": ballot.status,
+            "place": places.get(member),
+        }
         for ballot in ballots
         for position, (label, member) in enumerate(zip(ballot.labels, ballot.members, strict=True))
     ]
@@ -88,7 +97,7 @@ def _array(cells: Sequence[Any], dtype: str) -> Any:
     if dtype == "object":
         return pd.Series(list(cells), dtype=object)
     if dtype == UTC_TIME:
-        return pd.to_datetime(pd.Series(cells, dtype=object), utc=True).astype(UTC_TIME)
+        return pd.DatetimeIndex(pd.to_datetime(pd.Series(cells, dtype=object), utc=True)).as_unit("ns")
     if dtype == "string":
         return pd.array(np.array(cells, dtype=object), dtype="string")
     plain = {"Int64": np.int64, "Float64": np.float64, "boolean": np.bool_}[dtype]

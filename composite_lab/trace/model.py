@@ -36,8 +36,8 @@ class Trace(Record):
     version: str
     config: dict[str, Any] = Field(default_factory=dict, repr=False)
     messages: list[dict[str, Any]] = Field(default_factory=list, repr=False)
-    text: str | None = Field(None, repr=False)
-    reasoning: str = Field("", repr=False)
+    text: str | None = Field(default=None, repr=False)
+    reasoning: str = Field(default="", repr=False)
     calls: list[Call] = Field(default_factory=list, repr=False)
     ballots: list[Ballot] = Field(default_factory=list, repr=False)
     standings: list[Standing] = Field(default_factory=list, repr=False)
@@ -99,7 +99,7 @@ class Result(Record):
     text: str
     message: dict[str, Any] = Field(repr=False)
     trace: Trace = Field(repr=False)
-    response: Any = Field(None, exclude=True, repr=False)
+    response: Any = Field(default=None, exclude=True, repr=False)
 
     def __repr__(self) -> str:
         return f"<Result {self.text[:60]!r} {self.trace.summary()}>"

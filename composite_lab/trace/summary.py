@@ -75,7 +75,8 @@ def stage_text(title: str, calls: Sequence[Call], notes: Sequence[str] = ()) -> 
     last = {(call.seat, call.sample): call for call in calls}
     answered = sum(call.status == "ok" for call in last.values())
     lines = [f"## {title}: {answered} of {len(last)} answered"]
-    lines += [_call_text(call) for call in last.values()]
+    sampled = any(call.sample for call in calls)
+    lines += [_call_text(call, sampled=sampled) for call in last.values()]
     lines += list(notes)
     return "\n\n".join(lines) + "\n\n"
 
@@ -88,8 +89,9 @@ def excerpt(text: str, limit: int = EXCERPT_CHARS) -> str:
     return f"{text[:limit].rstrip()} … [{len(text) - limit} more characters]"
 
 
-def _call_text(call: Call) -> str:
-    head = f"### {call.role} {call.seat + 1} · {call.name}"
+def _call_text(call: Call, *, sampled: bool) -> str:
+    sample = f", sample {call.sample + 1}" if sampled else ""
+    head = f"### {call.role} {call.seat + 1}{sample} · {call.name}"
     if call.status != "ok":
         return f"{head}\n(no answer: {call.error_type or call.status})"
     return f"{head}\n{excerpt(call.text or '')}"

@@ -1,0 +1,205 @@
+"""One attempt at one sub-call: sent through LiteLLM, timed, read, priced and recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import litellm
+from litellm.exceptions import Timeout
+
+from composite_lab.errors import CallTimeout, TruncatedStream
+from composite_lab.gateway.models import cost_of, provider_of, recordable
+from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing, Place
+from composite_lab.redaction import printable, redact_error
+from composite_lab.replies import Reply, price, read_answer, read_usage
+from composite_lab.seats import Seat
+from composite_lab.trace.call import Call, Status
+from composite_lab.trace.events import ReasoningDelta, TextDelta, ToolCallDelta
+
+if TYPE_CHECKING:
+    from composite_lab.gateway.gateway import Gateway
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """One attempt. Its `run` returns the Reply or raises `CallFailed`; either way there is a Call."""
+
+    gateway: Gateway
+    seat: Seat
+    messages: list[dict[str, Any]]
+    place: Place
+    number: int
+    params: dict[str, Any]
+    stream: bool
+    call_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    first_token_s: float | None = None
+    shown: bool = False
+    partial: list[str] = field(default_factory=list)
+
+    async def run(self) -> Reply:
+        gateway = self.gateway
+        gateway.check_budget()
+        self.started_at, self.start = datetime.now(UTC), time.perf_counter()
+        try:
+            async with asyncio.timeout(self.seat.timeout_s) as limit:
+                response = await self._send()
+        except asyncio.CancelledError:
+            gateway.record(self._failed("cancelled", None))
+            raise
+        except TimeoutError as error:
+            if not limit.expired():
+                raise self._failure("timeout", error) from None
+            late = CallTimeout(f"{self.seat} did not answer within timeout_s={self.seat.timeout_s}")
+            raise self._failure("timeout", late) from None
+        except Exception as error:
+            status: Status = "timeout" if isinstance(error, Timeout) else "error"
+            redact_error(error, gateway._secrets)
+            raise self._failure(status, error) from None
+        return self._succeed(response)
+
+    async def _send(self) -> Any:
+        with self._asENCLOSING():
+            if not self.stream:
+                return await litellm.acompletion(**self._request())
+            stream = await litellm.acompletion(
+                **self._request(), stream=True, stream_options={"include_usage": True}
+            )
+            chunks = []
+            try:
+                async for chunk in stream:
+                    self._tell(chunk)
+                    chunks.append(chunk)
+                if stream.received_finish_reason is None:
+                    raise TruncatedStream(f"{self.seat} stopped in the middle of its answer")
+            finally:
+                await stream.aclose()
+        return litellm.stream_chunk_builder(chunks, messages=self.messages)
+
+    def _request(self) -> dict[str, Any]:
+        seat, place = self.seat, self.place
+        request = {
+            **self.params,
+            "model": seat.model,
+            "messages": self.messages,
+            "num_retries": 0,
+            "max_retries": 0,
+            "litellm_trace_id": self.gateway.trace_id,
+            "metadata": {
+                "composite_trace_id": self.gateway.trace_id,
+                "composite_call_id": self.call_id,
+                "composite_strategy": self.gateway.strategy,
+                "composite_stage": place.stage,
+                "composite_role": place.role,
+                "composite_seat": place.seat,
+            },
+            **{name: value.get_secret_value() for name, value in seat.credentials.items()},
+        }
+        optional = {
+            "api_base": seat.api_base,
+            "api_version": seat.api_version,
+            "api_key": seat.api_key.get_secret_value() if seat.api_key else None,
+            "timeout": seat.timeout_s,
+            "cache": self._cache_control(),
+        }
+        request |= {name: value for name, value in optional.items() if value is not None}
+        if seat.extra_headers:
+            stated = {name: value.get_secret_value() for name, value in seat.extra_headers.items()}
+            request["extra_headers"] = {**(request.get("extra_headers") or {}), **stated}
+        return request
+
+    def _cache_control(self) -> dict[str, str] | None:
+        # LiteLLM's cache key knows neither the endpoint nor that two like calls are two samples.
+        if litellm.cache is None or (self.place.draw == 0 and self.seat.api_base is None):
+            return None
+        endpoint = hashlib.sha256((self.seat.api_base or "").encode()).hexdigest()[:12]
+        outer = getattr(litellm.cache, "namespace", None)
+        namespace = f"composite_lab:{endpoint}:{self.place.draw}"
+        return {"namespace": f"{outer}:{namespace}" if outer else namespace}
+
+    @contextmanager
+    def _asENCLOSING(self) -> Iterator[None]:
+        if not self.seat.is_composite:
+            yield
+            return
+        token = ENCLOSING.set(Enclosing(self.gateway, self.call_id))
+        try:
+            yield
+        finally:
+            ENCLOSING.reset(token)
+
+    def _tell(self, chunk: Any) -> None:
+        for choice in chunk.choices:
+            delta = choice.delta
+            if self.first_token_s is None and (delta.content or delta.tool_calls):
+                self.first_token_s = time.perf_counter() - self.start
+                self.shown = True
+            if reasoning := getattr(delta, "reasoning_content", None):
+                self.shown = True
+                self.gateway._emit(ReasoningDelta(reasoning))
+            if delta.content:
+                self.partial.append(delta.content)
+                self.gateway._emit(TextDelta(delta.content, choice.index))
+            for piece in delta.tool_calls or []:
+                function = piece.function
+                self.gateway._emit(
+                    ToolCallDelta(
+                        piece.index, piece.id, function.name, function.arguments or "", choice.index
+                    )
+                )
+
+    def _succeed(self, response: Any) -> Reply:
+        if self.seat.is_composite:
+            money: dict[str, Any] = {"usage_source": "children"}
+        else:
+            usage = read_usage(response)
+            cache_hit = bool(response._hidden_params.get("cache_hit"))
+            money = usage | price(self.seat, usage, cost_of(response, self.seat.model), cache_hit)
+        call = Call(**self._facts("ok"), **read_answer(response), **money)
+        self.gateway.record(call)
+        return Reply(call, response)
+
+    def _failure(self, status: Status, error: Exception) -> CallFailed:
+        call = self._failed(status, error)
+        self.gateway.record(call)
+        return CallFailed(call, error, shown=self.shown)
+
+    def _failed(self, status: Status, error: Exception | None) -> Call:
+        return Call(
+            **self._facts(status),
+            error_type=type(error).__name__ if error else None,
+            error_message=self.gateway.redacted(str(error)) if error else None,
+            text=printable("".join(self.partial)) or None,
+            usage_source="children" if self.seat.is_composite else "missing",
+        )
+
+    def _facts(self, status: Status) -> dict[str, Any]:
+        place, gateway = self.place, self.gateway
+        return {
+            "trace_id": gateway.trace_id,
+            "call_id": self.call_id,
+            "strategy": gateway.strategy,
+            "stage": place.stage,
+            "role": place.role,
+            "round": place.round,
+            "seat": place.seat,
+            "sample": place.sample,
+            "attempt": self.number,
+            "provider": provider_of(self.seat.model),
+            "request_model": self.seat.model,
+            "seat_name": self.seat.name,
+            "status": status,
+            "started_at": self.started_at,
+            "start_offset_s": self.start - gateway._start,
+            "latency_s": time.perf_counter() - self.start,
+            "time_to_first_token_s": self.first_token_s,
+            "messages": self.messages,
+            "params": recordable(self.params),
+        }

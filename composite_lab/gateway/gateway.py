@@ -1,0 +1,184 @@
+"""Gateway: what the sub-calls of one run share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import litellm
+import stamina
+
+from composite_lab.errors import BudgetExceeded, ConfigError
+from composite_lab.gateway.attempt import Attempt
+from composite_lab.gateway.models import has_price, provider_of
+from composite_lab.gateway.place import ENCLOSING, Place
+from composite_lab.gateway.retrying import WAIT_INITIAL_S, WAIT_MAX_S, pause_before_retry
+from composite_lab.redaction import printable, redact
+from composite_lab.replies import Reply
+from composite_lab.seats import MAX_DEPTH, Seat, nesting_depth
+from composite_lab.trace.call import Call
+from composite_lab.trace.events import CallFinished, Observer
+
+# A run reports a failed call in its trace; LiteLLM's own notice for each of them would drown a notebook.
+litellm.suppress_debug_info = True
+# The same goes for stamina's notice of each retry: whoever sets up logging still gets it.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+
+
+class Gateway:
+    """The sub-calls of one run: limited, retried, timed, priced and recorded.
+
+    Raises `ConfigError` when composites nest deeper than `MAX_DEPTH`, and, with `max_cost_usd`, when a
+    seat's price is not known.
+    """
+
+    def __init__(
+        self,
+        strategy: str,
+        seats: Iterable[Seat],
+        *,
+        emit: Observer,
+        max_concurrency: int,
+        retries: int,
+        max_cost_usd: float | None = None,
+        secrets: Iterable[str] = (),
+    ) -> None:
+        seats = list(seats)
+        self.trace_id = str(uuid.uuid4())
+        self.strategy = strategy
+        self.calls: list[Call] = []
+        self.spent_usd = 0.0
+        self._emit = emit
+        self._max_concurrency = max_concurrency
+        self._limiter = asyncio.Semaphore(max_concurrency)
+        self._retries = retries
+        self._max_cost_usd = max_cost_usd
+        self._secrets = [*secrets, *(secret for seat in seats for secret in seat.secrets())]
+        self._enclosing = ENCLOSING.get()
+        self._depth: int = self._enclosing.gateway._depth + 1 if self._enclosing else 1
+        self.started_at = datetime.now(UTC)
+        self._start = time.perf_counter()
+        for seat in seats:
+            self._check(seat)
+
+    @property
+    def is_nested(self) -> bool:
+        """True when this run is a sub-call of another composite."""
+        return self._enclosing is not None
+
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._start
+
+    def redacted(self, text: str) -> str:
+        """The text without the secrets of this run's seats."""
+        return redact(printable(text), self._secrets)
+
+    async def call(
+        self,
+        seat: Seat,
+        messages: list[dict[str, Any]],
+        place: Place,
+        params: dict[str, Any] | None = None,
+        *,
+        stream: bool = False,
+    ) -> Reply:
+        """The reply of one sub-call after as many attempts as it takes and is worth.
+
+        With `stream` its pieces go to the observer as they come, and it is not repeated once one has.
+        Raises `CallFailed`, or `BudgetExceeded` when the money is spent.
+        """
+        retries = seat.retries if seat.retries is not None else 0 if seat.is_composite else self._retries
+        async for attempt in stamina.retry_context(
+            on=pause_before_retry,
+            attempts=retries + 1,
+            timeout=None,
+            wait_initial=WAIT_INITIAL_S,
+            wait_max=WAIT_MAX_S,
+            wait_jitter=WAIT_INITIAL_S,
+        ):
+            with attempt:
+                this = Attempt(
+                    gateway=self,
+                    seat=seat,
+                    messages=messages,
+                    place=place,
+                    number=attempt.num - 1,
+                    params=(params or {}) | seat.call_params(place.sample),
+                    stream=stream,
+                )
+                if seat.is_composite:  # its own calls take their own places in its own limiter
+                    return await this.run()
+                async with self._slot():
+                    return await this.run()
+        raise AssertionError("stamina always returns or raises")
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """A place among the calls under way, in this run and in those around it."""
+        async with self._limiter:
+            if self._enclosing is None:
+                yield
+            else:
+                async with self._enclosing.gateway._slot():
+                    yield
+
+    def check_budget(self) -> None:
+        """Raise `BudgetExceeded` when this run, or one around it, has spent what it may."""
+        if self._max_cost_usd is not None and self.spent_usd >= self._max_cost_usd:
+            raise BudgetExceeded(
+                f"the calls so far cost {self.spent_usd:.6f} USD and max_cost_usd is {self._max_cost_usd}: "
+                "the next call was not sent"
+            )
+        if self._enclosing:
+            self._enclosing.gateway.check_budget()
+
+    def record(self, call: Call) -> None:
+        """Keep a call, count its cost and tell the observer."""
+        self.calls.append(call)
+        if call.cost_usd is not None:
+            self._charge(call.cost_usd)
+        self._emit(CallFinished(call))
+
+    def hand_calls_up(self, calls: Iterable[Call]) -> None:
+        """Put a finished run's calls under the call of the enclosing run, if there is one."""
+        if self._enclosing is None:
+            return
+        outer = self._enclosing.gateway
+        shift = self._start - outer._start
+        for call in calls:
+            moved = {
+                "trace_id": outer.trace_id,
+                "parent_call_id": call.parent_call_id or self._enclosing.call_id,
+                "start_offset_s": call.start_offset_s + shift,
+            }
+            outer.calls.append(call.model_copy(update=moved))
+
+    def _charge(self, cost_usd: float) -> None:
+        self.spent_usd += cost_usd
+        if self._enclosing:
+            self._enclosing.gateway._charge(cost_usd)
+
+    def _capped(self) -> bool:
+        if self._max_cost_usd is not None:
+            return True
+        return self._enclosing is not None and self._enclosing.gateway._capped()
+
+    def _check(self, seat: Seat) -> None:
+        if self._depth + nesting_depth(seat.model) > MAX_DEPTH:
+            raise ConfigError(
+                f"{seat.model!r} nests composites deeper than {MAX_DEPTH}: use a plain model further out"
+            )
+        provider = provider_of(seat.plain_model)
+        stated = seat.input_cost_per_token is not None
+        if self._capped() and not stated and not has_price(seat.plain_model, provider):
+            raise ConfigError(
+                f"max_cost_usd needs to know what {seat.model!r} costs, and LiteLLM has no price for it: "
+                "state input_cost_per_token and output_cost_per_token on its Seat"
+            )

@@ -1,0 +1,72 @@
+"""What LiteLLM knows about a model: its provider, its price, the parameters of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import litellm
+from litellm.constants import OPENAI_CHAT_COMPLETION_PARAMS
+from litellm.exceptions import BadRequestError
+
+from composite_lab.errors import ConfigError
+from composite_lab.seats import COMPOSITE_PREFIX, unknown_name
+
+_OWN_PARAMS = {"stream", "stream_options", "max_retries", "request_timeout", "timeout", "deployment_id"}
+_MORE_PARAMS = {"top_k", "min_p", "repetition_penalty", "drop_params", "allowed_openai_params"}
+FINAL_PARAMS = ({*OPENAI_CHAT_COMPLETION_PARAMS} | _MORE_PARAMS) - _OWN_PARAMS
+"""Call parameters that a run hands on to its final call."""
+
+
+def provider_of(model: str) -> str:
+    """LiteLLM's name for the provider behind a model string. Raises `ConfigError` if there is none."""
+    if model.startswith(COMPOSITE_PREFIX):
+        return COMPOSITE_PREFIX.rstrip("/")
+    try:
+        return str(litellm.get_llm_provider(model)[1])
+    except BadRequestError:
+        raise ConfigError(
+            f"LiteLLM knows no provider for model {model!r}: write it as <provider>/<model>, "
+            "for example openai/gpt-4o or ollama/llama3"
+        ) from None
+
+
+def check_final_params(params: Iterable[str], options: Iterable[str]) -> None:
+    """Raise `ConfigError` for a name that is neither a strategy's option nor a parameter of a model call."""
+    for name in params:
+        if name not in FINAL_PARAMS:
+            raise ConfigError(
+                unknown_name(name, [*options, *FINAL_PARAMS])
+                + ". A parameter of one provider goes into `params` of that Seat"
+            )
+
+
+def recordable(value: Any) -> Any:
+    """A parameter as it is recorded: JSON as it is, anything else (a class, a function) by its name."""
+    if isinstance(value, dict):
+        return {str(name): recordable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [recordable(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return getattr(value, "__name__", type(value).__name__)
+
+
+def has_price(model: str, provider: str) -> bool:
+    try:
+        litellm.cost_per_token(
+            model=model, custom_llm_provider=provider, prompt_tokens=1, completion_tokens=1
+        )
+    except Exception:
+        return False
+    return True
+
+
+def cost_of(response: Any, model: str) -> float | None:
+    cost = response._hidden_params.get("response_cost")
+    if cost is None:
+        try:
+            cost = litellm.completion_cost(completion_response=response, model=model)
+        except Exception:  # LiteLLM raises a bare Exception for a model without a price
+            return None
+    return float(cost)

@@ -1,0 +1,158 @@
+"""Writing an answer: a run as LiteLLM's response, whole or in chunks, with the trace on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from litellm.types.utils import (
+    CompletionTokensDetailsWrapper,
+    Delta,
+    ModelResponse,
+    ModelResponseStream,
+    PromptTokensDetailsWrapper,
+    StreamingChoices,
+    Usage,
+)
+
+from composite_lab.errors import ConfigError
+from composite_lab.seats import COMPOSITE_PREFIX
+from composite_lab.strategies.base import Strategy
+from composite_lab.strategies.run import reasoning_heading
+from composite_lab.trace.events import (
+    Event,
+    Finished,
+    ReasoningDelta,
+    StageFinished,
+    TextDelta,
+    ToolCallDelta,
+)
+from composite_lab.trace.model import Result, Trace
+
+TRACE_ATTRIBUTE = "composite_trace"
+
+
+def trace_of(answer: Any) -> Trace:
+    """The Trace behind a Result, a LiteLLM response or stream, or an error.
+
+    A stream has its trace once it is read to the end. Raises `ConfigError` when the object has none: a
+    response that came from a cache or over a network carries only the totals, in
+    `message.provider_specific_fields["composite"]`.
+    """
+    places = (
+        lambda: answer.trace,
+        lambda: answer._hidden_params[TRACE_ATTRIBUTE],
+        lambda: getattr(answer.logging_obj, TRACE_ATTRIBUTE),
+        lambda: trace_of(answer.original_exception),
+    )
+    if isinstance(answer, Trace):
+        return answer
+    for look in places:
+        try:
+            trace = look()
+        except (AttributeError, KeyError, TypeError):
+            continue
+        if isinstance(trace, Trace):
+            return trace
+    raise ConfigError(
+        f"{type(answer).__name__} carries no trace: give the Result, response, stream (read to its end) or "
+        "error of a composite that ran in this process"
+    )
+
+
+def totals(trace: Trace) -> dict[str, Any]:
+    """A run in numbers, as JSON that survives caches and the proxy."""
+    summary = trace.summary()
+    return {
+        "trace_id": trace.trace_id,
+        "strategy": trace.strategy,
+        "status": trace.status,
+        "calls": summary.calls,
+        "failures": summary.failures,
+        "cost_usd": summary.cost_usd,
+        "unpriced_calls": summary.unpriced_calls,
+        "latency_s": round(trace.latency_s, 6),
+        "notes": trace.notes,
+    }
+
+
+def usage_of(trace: Trace) -> Usage:
+    """The tokens and the cost of a whole run in LiteLLM's form."""
+    total = trace.usage
+    usage = Usage(
+        prompt_tokens=total.prompt_tokens,
+        completion_tokens=total.completion_tokens,
+        total_tokens=total.total_tokens,
+        prompt_tokens_details=PromptTokensDetailsWrapper(cached_tokens=total.cached_tokens),
+        completion_tokens_details=CompletionTokensDetailsWrapper(reasoning_tokens=total.reasoning_tokens),
+    )
+    if trace.cost_usd is not None:
+        usage.cost = trace.cost_usd  # where LiteLLM's callbacks look
+    return usage
+
+
+def fill(response: ModelResponse, result: Result) -> ModelResponse:
+    trace = result.trace
+    if result.response is not None:
+        response.choices = result.response.choices
+    else:
+        response.choices[0].message.content = result.text
+        response.choices[0].finish_reason = "stop"
+    message = response.choices[0].message
+    message.reasoning_content = trace.reasoning
+    own_fields = getattr(message, "provider_specific_fields", None) or {}
+    message.provider_specific_fields = {**own_fields, "composite": totals(trace)}
+    response.model = trace.model
+    response.usage = usage_of(trace)  # type: ignore[attr-defined]
+    response._hidden_params["response_cost"] = trace.cost_usd
+    response._hidden_params[TRACE_ATTRIBUTE] = trace
+    return response
+
+
+class Chunks:
+    """The events of one run as the chunks that LiteLLM expects, in the order that it needs."""
+
+    def __init__(self, strategy: Strategy, request: Mapping[str, Any]) -> None:
+        self.strategy = strategy
+        self.logging_obj = request.get("logging_obj")
+        self.model = f"{COMPOSITE_PREFIX}{request['model']}"
+        self.reasoned = False
+        self.begun = False
+
+    def of(self, event: Event) -> Iterator[ModelResponseStream]:
+        """The chunks of one event; most have none or one."""
+        match event:
+            case StageFinished(summary=summary):
+                yield self._chunk(reasoning_content=summary)
+            case ReasoningDelta(text=text):
+                heading = "" if self.reasoned else reasoning_heading(self.strategy)
+                self.reasoned = True
+                yield self._chunk(reasoning_content=heading + text)
+            case TextDelta(text=text, choice=choice):
+                yield self._chunk(choice, content=text)
+            case ToolCallDelta():
+                function = {"name": event.name, "arguments": event.arguments}
+                call = {"index": event.index, "id": event.id, "type": "function", "function": function}
+                yield self._chunk(event.choice, tool_calls=[call])
+            case Finished(result=result):
+                yield from self._last(result)
+
+    def _last(self, result: Result) -> Iterator[ModelResponseStream]:
+        # Usage before the bare finish chunk: after it, LiteLLM puts an estimate of its own in its place.
+        trace = result.trace
+        if self.logging_obj is not None:
+            setattr(self.logging_obj, TRACE_ATTRIBUTE, trace)
+        if result.response is None:  # the answer was not streamed by a model but stood in for one
+            yield self._chunk(content=result.text)
+        last = self._chunk(provider_specific_fields={"composite": totals(trace)})
+        last.usage = usage_of(trace)
+        yield last
+        choices = result.response.choices if result.response is not None else []
+        for index, choice in enumerate(choices or [None]):
+            yield self._chunk(index, finish_reason=choice.finish_reason if choice else "stop")
+
+    def _chunk(self, choice: int = 0, finish_reason: str | None = None, **delta: Any) -> ModelResponseStream:
+        role = None if self.begun else "assistant"
+        self.begun = True
+        content = StreamingChoices(index=choice, delta=Delta(role=role, **delta), finish_reason=finish_reason)
+        return ModelResponseStream(model=self.model, choices=[content])
