@@ -210,7 +210,7 @@ def _show(result: Result) -> None:
 
 def _show_end(trace: Trace, text: str) -> None:
     out.print("[bold]Answer[/bold]")
-    out.print(f"  {escape(text)}")
+    out.print(terminal.answer(text))
     out.print(terminal.calls_table(trace))
     out.print(terminal.headline(trace))
 

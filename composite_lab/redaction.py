@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import re
+import traceback
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
 
 MASK = "[redacted]"
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret replaced by a mask. Longer secrets go first, so no tail is left over."""
-    for secret in sorted(set(secrets), key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return text
+    """The text with every secret replaced by a mask; secrets that overlap become one mask."""
+    spans = sorted(
+        (found.start(), found.start() + len(secret))
+        for secret in set(secrets)
+        if secret
+        for found in re.finditer(f"(?={re.escape(secret)})", text)
+    )
+    pieces: list[str] = []
+    end = 0
+    for start, stop in spans:
+        if start >= end:
+            pieces += [text[end:start], MASK]
+        end = max(end, stop)
+    return "".join([*pieces, text[end:]])
 
 
 def redact_error(error: BaseException, secrets: Iterable[str]) -> None:
-    """Take the secrets out of an exception's texts, and drop its causes if it had any in it.
+    """Take the secrets out of an exception's texts, and drop its causes if they hold any.
 
     In place, because callers catch LiteLLM's exceptions by class and read their attributes.
     """
     secrets = list(secrets)
-    found = False
+    error.args = tuple(redact(arg, secrets) if isinstance(arg, str) else arg for arg in error.args)
     for name in ("message", "body", "litellm_debug_info"):
-        value = getattr(error, name, None)
-        if value is not None and redact(str(value), secrets) != str(value):
-            setattr(error, name, redact(str(value), secrets))
-            found = True
-    args = tuple(redact(arg, secrets) if isinstance(arg, str) else arg for arg in error.args)
-    if found or args != error.args:
-        error.args = args
+        text = str(getattr(error, name, ""))
+        if redact(text, secrets) != text:
+            with suppress(AttributeError):  # a property that reads `args`
+                setattr(error, name, redact(text, secrets))
+    if any(secret in text for text in traceback.format_exception(error) for secret in secrets if secret):
         error.__cause__ = None
         error.__context__ = None
         error.__suppress_context__ = True
@@ -39,5 +51,17 @@ def printable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
+        whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return whole.encode("utf-8", "replace").decode()
     return text
+
+
+def printable_in(value: Any) -> Any:
+    """A copy of JSON-like data with every text in it made printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable_in(name): printable_in(below) for name, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable_in(below) for below in value]
+    return value

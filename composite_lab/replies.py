@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from composite_lab.redaction import printable
+from composite_lab.redaction import printable_in
 from composite_lab.seats import Seat
 from composite_lab.trace.call import Call
 
@@ -28,37 +28,41 @@ class Reply:
 
 def read_message(response: Any) -> dict[str, Any]:
     """The first choice's message as a plain dict without empty fields."""
-    message = response.choices[0].message
-    plain = message.model_dump(exclude_none=True)
+    if not response.choices:
+        return {"role": "assistant", "content": None}
+    plain = printable_in(response.choices[0].message.model_dump(exclude_none=True))
     return {name: value for name, value in plain.items() if value not in ([], {})}
 
 
 def read_answer(response: Any) -> dict[str, Any]:
     """The Call fields that hold the answer: text, reasoning, tool calls, finish reason, model."""
-    choice = response.choices[0]
     message = read_message(response)
-    text, reasoning = message.get("content"), message.get("reasoning_content")
     return {
-        "text": None if text is None else printable(text),
-        "reasoning": None if reasoning is None else printable(reasoning),
+        "text": message.get("content"),
+        "reasoning": message.get("reasoning_content"),
         "tool_calls": message.get("tool_calls") or [],
-        "finish_reason": choice.finish_reason,
+        "finish_reason": response.choices[0].finish_reason if response.choices else None,
         "response_model": response.model,
-        "cache_hit": bool(response._hidden_params.get("cache_hit")),
+        "cache_hit": is_from_cache(response),
     }
+
+
+def is_from_cache(response: Any) -> bool:
+    """True when LiteLLM's own cache answered."""
+    return bool(response._hidden_params.get("cache_hit"))
 
 
 def read_usage(response: Any) -> dict[str, Any]:
     """The Call fields that hold token counts; cached and reasoning tokens are part of the others."""
     usage = getattr(response, "usage", None)
-    if usage is None or not usage.total_tokens:
+    if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
         return {"usage_source": "missing"}
     prompt_details = getattr(usage, "prompt_tokens_details", None)
     completion_details = getattr(usage, "completion_tokens_details", None)
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
+        "total_tokens": usage.total_tokens or usage.prompt_tokens + usage.completion_tokens,
         "cached_tokens": getattr(prompt_details, "cached_tokens", None),
         "reasoning_tokens": getattr(completion_details, "reasoning_tokens", None),
         "usage_source": "provider",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -18,18 +18,22 @@ from pydantic import (
 )
 
 from composite_lab.errors import ConfigError
+from composite_lab.redaction import MASK
 
 COMPOSITE_PREFIX = "composite/"
 MAX_DEPTH = 3
 """How deep composites may nest: a composite of composites of composites of plain models."""
 
-_SECRET_NAME = re.compile(r"(^|_)(key|secret|token|password|credentials?)($|_)", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"(^|_)(key|key_id|secret|token|password|credentials?|authorization|(extra_)?headers)$", re.IGNORECASE
+)
+_NO_SECRET = re.compile(r"cost_per_token$|token_cost$|cache_key$")
 
 
 class Frozen(BaseModel):
     """The base of all configuration: cannot be changed, and refuses a name it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     if not TYPE_CHECKING:  # type checkers and editors keep the signature made from the fields
 
@@ -38,6 +42,10 @@ class Frozen(BaseModel):
                 super().__init__(**options)
             except ValidationError as error:
                 raise ConfigError(explain(error, type(self).model_fields)) from None
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            kind = type(self).__name__  # pydantic's own error would repeat the value, and it may be a key
+            raise ConfigError(f"a {kind} is frozen: make another with model_copy(update={{{name!r}: …}})")
 
 
 class Seat(Frozen):
@@ -76,10 +84,10 @@ class Seat(Frozen):
                 "input_cost_per_token and output_cost_per_token go together: state both, in USD per token"
             )
         for name in self.params:
-            if _SECRET_NAME.search(name) and not name.endswith("_tokens"):
-                raise ValueError(f"params[{name!r}] looks like a secret: put it into `credentials`")
             if name in type(self).model_fields:
                 raise ValueError(f"params[{name!r}] is a field of its own: Seat({name}=…)")
+        if secret := next(filter(_is_secret_name, _names_in(self.params)), None):
+            raise ValueError(f"params holds {secret!r}, which looks like a secret: put it into `credentials`")
         return self
 
     def __str__(self) -> str:
@@ -145,7 +153,7 @@ def unknown_name(name: str, known: Iterable[str], what: str = "option") -> str:
 def explain(error: ValidationError, fields: Mapping[str, Any]) -> str:
     """A pydantic error as one sentence a fault: the option, what was given, what would work.
 
-    Values of secret fields are never repeated.
+    Secrets are never repeated.
     """
     sentences = []
     for fault in error.errors():
@@ -156,7 +164,28 @@ def explain(error: ValidationError, fields: Mapping[str, Any]) -> str:
             sentences.append(unknown_name(path[-1], known))
             continue
         message = str(fault["msg"]).removeprefix("Value error, ")
-        secret = any(_SECRET_NAME.search(part) or part == "extra_headers" for part in path)
-        given = "" if secret or not path or fault["type"] == "missing" else f" (given: {fault['input']!r})"
+        told_below = isinstance(fault.get("ctx", {}).get("error"), ConfigError)
+        hidden = not path or told_below or fault["type"] == "missing" or any(map(_is_secret_name, path))
+        given = "" if hidden else f" (given: {_shown(fault['input'])!r})"
         sentences.append(f"{where}: {message}{given}" if where else message)
     return "; ".join(sentences)
+
+
+def _is_secret_name(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None and _NO_SECRET.search(name) is None
+
+
+def _names_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, below in value.items():
+            yield str(name)
+            yield from _names_in(below)
+
+
+def _shown(value: Any) -> Any:
+    """The value with what looks like a secret masked."""
+    if isinstance(value, dict):
+        return {name: MASK if _is_secret_name(str(name)) else _shown(below) for name, below in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_shown, value))
+    return value

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from composite_lab.strategies.ranking import relabel
 from composite_lab.trace.call import Call
 from composite_lab.trace.model import Trace
 from composite_lab.trace.summary import excerpt
@@ -39,8 +40,12 @@ def calls_table(trace: Trace) -> Table:
 
 
 def stages(trace: Trace, limit: int = 400) -> Iterator[RenderableType]:
-    """Every stage's answers, each cut to `limit` characters, and the standings of a Council."""
+    """Every stage's answers, each cut to `limit` characters, and the standings of a Council.
+
+    Reviews are told in the labels of the standings, not in those that each reviewer saw.
+    """
     shown: tuple[str, int] | None = None
+    names = {ballot.call_id: ballot.names for ballot in trace.ballots}
     for call in trace.calls:
         if call.parent_call_id is not None or call.stage in ("aggregation", "synthesis"):
             continue
@@ -49,7 +54,9 @@ def stages(trace: Trace, limit: int = 400) -> Iterator[RenderableType]:
             yield Text(
                 f"{call.stage.capitalize()}{f', round {call.round + 1}' if call.round else ''}", style="bold"
             )
-        yield Padding(_answer(call, limit), (0, 0, 0, 2))
+        yield Padding(
+            _answer(call, relabel(call.text or "", names.get(call.call_id, {})), limit), (0, 0, 0, 2)
+        )
     if trace.standings:
         yield Text("Standings", style="bold")
         for standing in trace.standings:
@@ -57,18 +64,23 @@ def stages(trace: Trace, limit: int = 400) -> Iterator[RenderableType]:
             yield Text(f"  {standing.place}. {standing.label} (member {standing.member + 1}): {score}")
 
 
+def answer(text: str) -> RenderableType:
+    """The final answer, indented like those of the stages."""
+    return Padding(Text(text), (0, 0, 0, 2))
+
+
 def headline(trace: Trace) -> Text:
     """One line: the strategy, how it ended, and its totals."""
     return Text(str(trace.summary()), style=STYLES[trace.status])
 
 
-def _answer(call: Call, limit: int) -> Text:
-    head = Text(f"{call.role} {call.seat + 1} · {call.name}: ", style="dim")
+def _answer(call: Call, text: str, limit: int) -> Text:
+    head = (f"{call.role} {call.seat + 1} · {call.name}: ", "dim")
     if call.status != "ok":
-        return head + Text(
-            f"{call.error_type or call.status} {call.error_message or ''}", style=STYLES[call.status]
+        return Text.assemble(
+            head, (call.error_type or call.status, STYLES[call.status]), f" {call.error_message or ''}"
         )
-    return head + Text(excerpt(call.text or "", limit))
+    return Text.assemble(head, excerpt(text, limit))
 
 
 def _seat(call: Call) -> Text:

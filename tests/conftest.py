@@ -1,6 +1,5 @@
 """Every test sees the fake server, real prices for fake models where it asks, and no network."""
 
-# ruff: noqa: E402  (the environment comes before the first import of LiteLLM)
 from __future__ import annotations
 
 import os
@@ -18,8 +17,6 @@ from litellm.integrations.custom_logger import CustomLogger
 
 import composite_lab as lab
 from composite_lab.testing import FakeServer
-
-pytest_plugins = ["composite_lab.testing.plugin"]
 
 SeatMaker = Callable[..., lab.Seat]
 

@@ -19,7 +19,7 @@ from composite_lab.errors import CallTimeout, TruncatedStream
 from composite_lab.gateway.models import cost_of, provider_of, recordable
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing, Place
 from composite_lab.redaction import printable, redact_error
-from composite_lab.replies import Reply, price, read_answer, read_usage
+from composite_lab.replies import Reply, is_from_cache, price, read_answer, read_usage
 from composite_lab.seats import Seat
 from composite_lab.trace.call import Call, Status
 from composite_lab.trace.events import ReasoningDelta, TextDelta, ToolCallDelta
@@ -160,8 +160,8 @@ class Attempt:
             money: dict[str, Any] = {"usage_source": "children"}
         else:
             usage = read_usage(response)
-            cache_hit = bool(response._hidden_params.get("cache_hit"))
-            money = usage | price(self.seat, usage, cost_of(response, self.seat.model), cache_hit)
+            litellm_cost = cost_of(response, self.seat.model)
+            money = usage | price(self.seat, usage, litellm_cost, is_from_cache(response))
         call = Call(**self._facts("ok"), **read_answer(response), **money)
         self.gateway.record(call)
         return Reply(call, response)

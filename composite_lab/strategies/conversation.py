@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 from composite_lab.errors import ConfigError
+from composite_lab.redaction import printable_in
 
 Message = dict[str, Any]
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -68,9 +68,18 @@ def _read_message(message: Any, index: int) -> Message:
                 f"messages[{index}] has a content part without a type: {part!r}; use "
                 '{"type": "text", "text": …} or {"type": "image_url", "image_url": …}'
             )
-    copied: Message = copy.deepcopy(message)
-    if "composite" in (copied.get("provider_specific_fields") or {}):
+    copied: Message = printable_in(message)
+    own_fields = copied.get("provider_specific_fields") or {}
+    if "composite" in own_fields:
         # An earlier answer of a composite, sent back as history: what its seats said stays between them.
-        copied.pop("reasoning_content", None)
-        copied.pop("provider_specific_fields", None)
+        others = {
+            name: value for name, value in own_fields.items() if name != "composite" and value is not None
+        }
+        copied = {
+            name: copied[name]
+            for name in copied
+            if name not in ("reasoning_content", "provider_specific_fields")
+        }
+        if others:
+            copied["provider_specific_fields"] = others
     return copied

@@ -17,9 +17,9 @@ from composite_lab.seats import Seat, SeatLike
 from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.conversation import with_material
 from composite_lab.strategies.prompts import CouncilPrompts, bullets, enclose
-from composite_lab.strategies.ranking import label, parse_ranking, relabel, shuffled, standings
+from composite_lab.strategies.ranking import parse_ranking, relabel, shuffled, standings
 from composite_lab.strategies.run import Answer, Job, Run
-from composite_lab.trace.call import Ballot, Standing
+from composite_lab.trace.call import Ballot, Call, Standing, label
 
 DEFAULT_MEMBERS = 3
 
@@ -121,7 +121,12 @@ class Council(Strategy):
             answers = enclose("answer", list(zip(review.labels, texts, strict=True)))
             prompt = self.prompts.review.format(answers=answers, count=len(texts))
             jobs.append(Job(review.seat, with_material(run.conversation, prompt), review.reviewer))
-        replies = await run.stage("review", "reviewer", jobs, quorum=0)
+        names = {review.reviewer: review.ballot().names for review in reviews}
+
+        def in_common_labels(call: Call) -> str:
+            return relabel(call.text or "", names[call.seat])
+
+        replies = await run.stage("review", "reviewer", jobs, quorum=0, wording=in_common_labels)
         reviews = [
             _Review(review.reviewer, review.seat, review.members, reply)
             for review, reply in zip(reviews, replies, strict=True)
@@ -149,7 +154,9 @@ class Council(Strategy):
         best = run.standings[0].member if run.standings else next(iter(opinions))
         answers = enclose("answer", [(label(member), reply.text) for member, reply in opinions.items()])
         spoken = [
-            (f"Reviewer {review.reviewer + 1}", _common_labels(review)) for review in reviews if review.reply
+            (f"Reviewer {review.reviewer + 1}", relabel(review.reply.text, review.ballot().names))
+            for review in reviews
+            if review.reply
         ]
         prompt = self.prompts.synthesize.format(
             answers=answers,
@@ -162,14 +169,6 @@ class Council(Strategy):
 def _seats(given: Sequence[SeatLike]) -> list[Seat]:
     # What is given becomes Seats when the Council is made; this tells the type checker.
     return list(cast(Sequence[Seat], given))
-
-
-def _common_labels(review: _Review) -> str:
-    """A review's text with the labels that this reviewer saw replaced by those the chairman knows."""
-    text = review.reply.text if review.reply else ""
-    return relabel(
-        text, {shown: label(member) for shown, member in zip(review.labels, review.members, strict=True)}
-    )
 
 
 def _standing_line(standing: Standing) -> str:

@@ -77,19 +77,10 @@ mention the council, its members or the labels."""
 
 class _Prompts(Frozen):
     @model_validator(mode="after")
-    def _fields_fit(self) -> Self:
-        defaults = type(self).model_fields
-        for name, default in defaults.items():
-            known = _field_names(default.default)
-            given = _field_names(getattr(self, name))
-            if unknown := given - known:
-                fields = ", ".join(f"{{{field}}}" for field in sorted(known))
-                raise ValueError(
-                    f"prompts[{name!r}] has the field {{{unknown.pop()}}}: known are {fields}; "
-                    "write other braces twice"
-                )
-            if "answers" not in given:
-                raise ValueError(f"prompts[{name!r}] has no field {{answers}}: the model would not see them")
+    def _templates_can_be_filled(self) -> Self:
+        for name, default in type(self).model_fields.items():
+            if fault := _fault(getattr(self, name), _field_names(default.default)):
+                raise ValueError(f"prompts[{name!r}] {fault}")
         return self
 
 
@@ -129,6 +120,18 @@ def enclose(kind: str, labelled: Sequence[tuple[str, str]]) -> str:
 def bullets(lines: Iterable[str]) -> str:
     """Lines as a list for a prompt."""
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _fault(template: str, known: set[str]) -> str | None:
+    fields = f"known are {', '.join(f'{{{field}}}' for field in sorted(known))}; write other braces twice"
+    try:
+        given = _field_names(template)
+        if unknown := given - known:
+            return f"has the field {{{unknown.pop()}}}: {fields}"
+        template.format(**{field: 1 if field == "count" else "" for field in known})
+    except (ValueError, KeyError) as error:
+        return f"cannot be filled in ({error}): {fields}"
+    return None if "answers" in given else "has no field {answers}: the model would not see them"
 
 
 def _field_names(template: str) -> set[str]:

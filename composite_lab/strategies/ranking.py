@@ -5,22 +5,11 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from string import ascii_uppercase
 
-from composite_lab.trace.call import Ballot, Standing
+from composite_lab.trace.call import Ballot, Standing, label
 
-_HEADING = re.compile(r"^[\s*_#>]*final\s+ranking\b[\s*_:]*", re.IGNORECASE | re.MULTILINE)
-_NUMBERED = re.compile(r"^[\s*_>]*(\d+)[.):]\s*(.+)$")
-
-
-def label(index: int) -> str:
-    """The neutral label of a candidate: Response A … Response Z, Response AA, Response AB …"""
-    letters = ""
-    index += 1
-    while index:
-        index, letter = divmod(index - 1, 26)
-        letters = ascii_uppercase[letter] + letters
-    return f"Response {letters}"
+_HEADING = re.compile(r"^[ \t*_#>]*final[ \t]+ranking\b[ \t*_:]*", re.IGNORECASE | re.MULTILINE)
+_NUMBERED = re.compile(r"^[ \t*_>]*(\d{1,4})[.):]\s*(.+)$")
 
 
 def shuffled(members: Sequence[int], *, seed: int, question: str, reviewer: int) -> list[int]:
@@ -55,13 +44,16 @@ def parse_ranking(text: str, labels: Sequence[str]) -> list[str] | None:
 
 
 def relabel(text: str, names: dict[str, str]) -> str:
-    """The text with every label replaced by its new name, all at once so that none is replaced twice."""
+    """The text with every label replaced by its new name, all at once so that none is replaced twice.
+
+    The word may be in any case, the letter must be a capital: "in response a reader …" is no label.
+    """
     if not names:
         return text
-    folded = {old.casefold(): new for old, new in names.items()}
-    longest_first = sorted(names, key=len, reverse=True)
-    pattern = re.compile(rf"\b({'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
-    return pattern.sub(lambda match: folded[match[0].casefold()], text)
+    words = [old.rsplit(" ", 1) for old in sorted(names, key=len, reverse=True)]
+    pattern = "|".join(f"(?i:{re.escape(word)}) {re.escape(letter)}" for word, letter in words)
+    by_letter = {old.rsplit(" ", 1)[1]: new for old, new in names.items()}
+    return re.sub(rf"\b(?:{pattern})\b", lambda found: by_letter[found[0].rsplit(" ", 1)[1]], text)
 
 
 def standings(ballots: Sequence[Ballot], members: Sequence[int]) -> list[Standing]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -61,12 +61,20 @@ class Run:
     reasoning: list[str] = field(default_factory=list)
 
     async def stage(
-        self, stage: str, role: str, jobs: Sequence[Job], *, quorum: int, round_: int = 0
+        self,
+        stage: str,
+        role: str,
+        jobs: Sequence[Job],
+        *,
+        quorum: int,
+        round_: int = 0,
+        wording: Callable[[Call], str] | None = None,
     ) -> list[Reply | None]:
         """The replies to all jobs in their order, made concurrently; None where a seat gave none.
 
-        Goes on without stragglers once `quorum` replies are in and `straggler_grace_s` is over. Raises
-        `QuorumError` when fewer came.
+        Goes on without stragglers once `quorum` replies are in and `straggler_grace_s` is over.
+        `wording` gives the text of a call as `reasoning_content` tells it. Raises `QuorumError` when
+        fewer than `quorum` came.
         """
         self.emit(StageStarted(stage, round_, len(jobs)))
         grace = self.strategy.straggler_grace_s
@@ -90,7 +98,7 @@ class Run:
         settled = [None if task.cancelled() else task.result() for task in outcomes]
         replies = [outcome if isinstance(outcome, Reply) else None for outcome in settled]
         calls = in_stable_order([c for c in self.gateway.calls if (c.stage, c.round) == (stage, round_)])
-        self.say(stage, round_, calls)
+        self._say(stage, round_, calls, wording)
         answered = len(replies) - replies.count(None)
         if answered < quorum:
             failures = [outcome for outcome in settled if isinstance(outcome, CallFailed)]
@@ -110,10 +118,11 @@ class Run:
             return CallFailed(reply.call, EmptyAnswer(f"{job.seat} answered without any text"))
         return reply
 
-    def say(self, stage: str, round_: int, calls: Sequence[Call], notes: Sequence[str] = ()) -> None:
-        """Add a stage's section to `reasoning_content` and tell the observer."""
+    def _say(
+        self, stage: str, round_: int, calls: Sequence[Call], wording: Callable[[Call], str] | None
+    ) -> None:
         title = stage.capitalize() if round_ == 0 else f"{stage.capitalize()}, round {round_ + 1}"
-        section = stage_text(title, calls, notes)
+        section = stage_text(title, calls, wording)
         self.reasoning.append(section)
         self.emit(StageFinished(stage, round_, section))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from string import ascii_uppercase
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +22,16 @@ class Record(BaseModel):
 
     def __str__(self) -> str:
         return repr(self)
+
+
+def label(index: int) -> str:
+    """The neutral label of a candidate: Response A … Response Z, Response AA, Response AB …"""
+    letters = ""
+    index += 1
+    while index:
+        index, letter = divmod(index - 1, 26)
+        letters = ascii_uppercase[letter] + letters
+    return f"Response {letters}"
 
 
 class Call(Record):
@@ -94,6 +105,11 @@ class Ballot(Record):
     members: list[int]
     ranking: list[str] | None = None
     status: BallotStatus
+
+    @property
+    def names(self) -> dict[str, str]:
+        """For each label as shown, the one that the candidate has for everybody (`label` of its seat)."""
+        return {shown: label(member) for shown, member in zip(self.labels, self.members, strict=True)}
 
     def ranked_members(self) -> list[int]:
         """The seats from best to worst; empty unless the ballot is valid."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -125,8 +126,9 @@ def _message_rows(call: Call) -> list[tuple[Any, ...]]:
 
 def content_text(content: Any) -> str | None:
     """A message's content as text: a string as it is, text parts joined, other parts as JSON."""
-    import json
-
     if content is None or isinstance(content, str):
         return content
-    return "\n".join(part["text"] if part.get("type") == "text" else json.dumps(part) for part in content)
+    texts = (part.get("text") if part.get("type") == "text" else None for part in content)
+    return "\n".join(
+        text if isinstance(text, str) else json.dumps(part) for text, part in zip(texts, content, strict=True)
+    )

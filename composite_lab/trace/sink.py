@@ -22,15 +22,17 @@ def save_traces(path: str | os.PathLike[str] | None) -> None:
     if path is None:
         _path = None
         return
-    target = Path(path)
+    target = Path(path).absolute()
     if not target.parent.is_dir():
         raise ConfigError(f"cannot save traces to {str(target)!r}: there is no folder {str(target.parent)!r}")
+    if target.is_dir():
+        raise ConfigError(f"cannot save traces to {str(target)!r}: that is a folder, name a file in it")
     _path = target
 
 
 def load_traces(path: str | os.PathLike[str]) -> Iterator[Trace]:
     """The traces of a file written by `save_traces`. Raises `ConfigError` naming the line at fault."""
-    with Path(path).open(encoding="utf-8") as lines:
+    with Path(path).open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 from composite_lab.trace.call import Call, Record, Usage
 
@@ -70,14 +71,21 @@ def summarize(
     )
 
 
-def stage_text(title: str, calls: Sequence[Call], notes: Sequence[str] = ()) -> str:
-    """One section of `reasoning_content`: each seat's last attempt, errors by their type only."""
+def stage_text(title: str, calls: Sequence[Call], wording: Callable[[Call], str] | None = None) -> str:
+    """One section of `reasoning_content`: each seat's last attempt, errors by their type only.
+
+    `wording` gives the text of a call where it should read otherwise than it came.
+    """
     last = {(call.seat, call.sample): call for call in calls}
     answered = sum(call.status == "ok" for call in last.values())
-    lines = [f"## {title}: {answered} of {len(last)} answered"]
     sampled = any(call.sample for call in calls)
-    lines += [_call_text(call, sampled=sampled) for call in last.values()]
-    lines += list(notes)
+    lines = [f"## {title}: {answered} of {len(last)} answered"]
+    for call in last.values():
+        sample = f", sample {call.sample + 1}" if sampled else ""
+        head = f"### {call.role} {call.seat + 1}{sample} · {call.name}"
+        text = wording(call) if wording else call.text or ""
+        failed = f"(no answer: {call.error_type or call.status})"
+        lines.append(f"{head}\n{excerpt(text) if call.status == 'ok' else failed}")
     return "\n\n".join(lines) + "\n\n"
 
 
@@ -87,14 +95,6 @@ def excerpt(text: str, limit: int = EXCERPT_CHARS) -> str:
     if len(text) <= limit:
         return text
     return f"{text[:limit].rstrip()} … [{len(text) - limit} more characters]"
-
-
-def _call_text(call: Call, *, sampled: bool) -> str:
-    sample = f", sample {call.sample + 1}" if sampled else ""
-    head = f"### {call.role} {call.seat + 1}{sample} · {call.name}"
-    if call.status != "ok":
-        return f"{head}\n(no answer: {call.error_type or call.status})"
-    return f"{head}\n{excerpt(call.text or '')}"
 
 
 def _is_unpriced(call: Call) -> bool:
@@ -109,12 +109,12 @@ def _is_unpriced(call: Call) -> bool:
 
 def _critical_path(calls: Sequence[Call]) -> float:
     """Stages wait for each other, and so do a seat's attempts; the seats of a stage do not."""
-    longest: dict[tuple[str, int], float] = {}
     seats: dict[tuple[str, int, int, int], tuple[float, float]] = {}
     for call in calls:
         key = (call.stage, call.round, call.seat, call.sample)
-        first, _ = seats.get(key, (call.start_offset_s, 0.0))
-        seats[key] = (min(first, call.start_offset_s), call.start_offset_s + call.latency_s)
+        start, end = seats.get(key, (math.inf, 0.0))
+        seats[key] = (min(start, call.start_offset_s), max(end, call.start_offset_s + call.latency_s))
+    longest: dict[tuple[str, int], float] = {}
     for (stage, round_, _, _), (start, end) in seats.items():
         longest[stage, round_] = max(longest.get((stage, round_), 0.0), end - start)
     return sum(longest.values())

@@ -7,8 +7,8 @@ import re
 import pytest
 
 import composite_lab as lab
-from composite_lab.strategies.ranking import label
 from composite_lab.testing import FakeServer, RecordedRequest
+from composite_lab.trace.call import label
 from tests.conftest import SeatMaker
 
 QUESTION = "Why is the sky dark at night?"

@@ -1,0 +1,296 @@
+"""Labels, rankings read out of reviewers' texts, and the standings they make."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from composite_lab import Ballot, Standing
+from composite_lab.strategies.ranking import label, parse_ranking, relabel, shuffled, standings
+
+A, B, C, D = LABELS = [label(index) for index in range(4)]
+HEAD = "FINAL RANKING:\n"
+GOOD = f"{HEAD}1. Response B\n2. Response A\n3. Response C"
+
+
+def ballot(*ranking: int, reviewer: int = 9) -> Ballot:
+    """A valid ballot: the members from best to worst, shown in the order of their numbers."""
+    members = sorted(ranking)
+    labels = {member: label(position) for position, member in enumerate(members)}
+    return Ballot(
+        reviewer=reviewer,
+        labels=list(labels.values()),
+        members=members,
+        ranking=[labels[member] for member in ranking],
+        status="valid",
+    )
+
+
+def unusable(*members: int) -> Ballot:
+    labels = [label(position) for position in range(len(members))]
+    return Ballot(reviewer=9, labels=labels, members=list(members), status="invalid")
+
+
+def scores(found: list[Standing]) -> dict[int, tuple[float | None, float | None]]:
+    return {
+        standing.member: (
+            None if standing.borda is None else round(standing.borda, 9),
+            None if standing.mean_rank is None else round(standing.mean_rank, 9),
+        )
+        for standing in found
+    }
+
+
+@pytest.mark.parametrize(
+    ("index", "letters"),
+    [(0, "A"), (25, "Z"), (26, "AA"), (27, "AB"), (51, "AZ"), (52, "BA"), (701, "ZZ"), (702, "AAA")],
+)
+def test_labels_count_like_the_columns_of_a_spreadsheet(index: int, letters: str) -> None:
+    assert label(index) == f"Response {letters}"
+
+
+def test_labels_are_distinct() -> None:
+    assert len({label(index) for index in range(2_000)}) == 2_000
+
+
+@given(st.lists(st.integers(), max_size=30, unique=True), st.integers(), st.text(), st.integers(0, 9))
+def test_shuffled_is_a_permutation_and_always_the_same(
+    members: list[int], seed: int, question: str, reviewer: int
+) -> None:
+    before = list(members)
+    order = shuffled(members, seed=seed, question=question, reviewer=reviewer)
+    assert sorted(order) == sorted(members)
+    assert members == before
+    assert order == shuffled(members, seed=seed, question=question, reviewer=reviewer)
+
+
+def test_order_depends_on_seed_question_and_reviewer() -> None:
+    members = list(range(20))
+    orders = [
+        shuffled(members, seed=0, question="Why?", reviewer=0),
+        shuffled(members, seed=1, question="Why?", reviewer=0),
+        shuffled(members, seed=0, question="Why not?", reviewer=0),
+        shuffled(members, seed=0, question="Why?", reviewer=1),
+    ]
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_order_is_the_same_in_another_process() -> None:
+    code = (
+        "from composite_lab.strategies.ranking import shuffled;"
+        "print(shuffled(range(20), seed=3, question='Warum? 東京', reviewer=2))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == str(shuffled(range(20), seed=3, question="Warum? 東京", reviewer=2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD,
+        f"Both are fine.\n\n{HEAD}\n1. Response B\n\n2. Response A\n\n3. Response C\n",
+        "**FINAL RANKING:**\n1. **Response B**\n2. **Response A**\n3. **Response C**",
+        "## Final Ranking\n**1.** Response B\n**2.** Response A\n**3.** Response C",
+        "### Final ranking (best to worst):\n\n1) Response B\n2) Response A\n3) Response C",
+        "final ranking\n1: response b\n2: response a\n3: response c",
+        f"{HEAD}  1. Response B - precise\n  2. Response A - vague\n  3. Response C: wrong",
+        f"{HEAD}1. `Response B`\n2. [Response A]\n3. *Response C*",
+        f"{HEAD}```\n1. Response B\n2. Response A\n3. Response C\n```",
+        f"```\n{GOOD}\n```\nThat is all.",
+        f"{HEAD}1. Response C\n2. Response B\n3. Response A\nNo, wait.\n{GOOD}",
+        f"<think>\n{HEAD}1. Response A\n2. Response A\n</think>\n{GOOD}",
+        f"{GOOD}\n\nI hope that this helps! 1. Response A was close.",
+        f"{HEAD}From best to worst:\n1. Response B\n2. Response A\n3. Response C",
+        f"{HEAD}> 1. Response B\n> 2. Response A\n> 3. Response C",
+        f"1. Response A is short.\n2. Response C is wrong.\n{GOOD}",
+        "FINAL   RANKING:\r\n1. Response B\r\n2. Response A\r\n3. Response C\r\n",
+    ],
+)
+def test_ranking_is_read(text: str) -> None:
+    assert parse_ranking(text, [A, B, C]) == [B, A, C]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Response B is the best, then Response A, then Response C.",
+        "1. Response B\n2. Response A\n3. Response C",
+        HEAD,
+        f"{HEAD}Response B, then Response A, then Response C",
+        f"{HEAD}1. Response B\n2. Response A",
+        f"{HEAD}1. Response B\n2. Response A\n3. Response A",
+        f"{HEAD}1. Response B\n2. Response A\n3. Response D",
+        f"{GOOD}\n4. Response D",
+        f"{GOOD}\n4. Response B",
+        f"{HEAD}1. Response B\n1. Response A\n1. Response C",
+        f"{HEAD}3. Response C\n2. Response A\n1. Response B",
+        f"{HEAD}0. Response B\n1. Response A\n2. Response C",
+        f"{HEAD}1. Response B and Response A\n2. Response C",
+        f"{HEAD}1. B\n2. A\n3. C",
+        f"{HEAD}1. Response B\nbecause it is right\n2. Response A\n3. Response C",
+        f"{HEAD}1. Response B 2. Response A 3. Response C",
+        f"{HEAD}1. Response BA\n2. Response A\n3. Response C",
+        f"{GOOD}\n\n{HEAD}1. Response B",
+        "My FINAL RANKING would be hard to give.\n1. Response B\n2. Response A\n3. Response C",
+    ],
+)
+def test_nothing_is_guessed_from_any_other_text(text: str) -> None:
+    assert parse_ranking(text, [A, B, C]) is None
+
+
+def test_one_letter_is_not_mistaken_for_two() -> None:
+    text = f"{HEAD}1. Response AA\n2. Response A\n3. Response AB"
+    ranking = parse_ranking(text, ["Response A", "Response AA", "Response AB"])
+    assert ranking == ["Response AA", "Response A", "Response AB"]
+
+
+LINES = st.sampled_from(
+    [
+        HEAD,
+        "Final ranking",
+        "1. ",
+        "2. ",
+        "2) ",
+        "10. ",
+        "**",
+        "\n",
+        " ",
+        "```",
+        A,
+        B,
+        C,
+        "Response AA",
+        "response a",
+    ]
+)
+
+
+@given(st.one_of(st.text(), st.lists(st.one_of(LINES, st.text(max_size=3)), max_size=25).map("".join)))
+def test_any_text_gives_a_permutation_or_none(text: str) -> None:
+    ranking = parse_ranking(text, [A, B, C])
+    assert ranking is None or sorted(ranking) == [A, B, C]
+
+
+@given(
+    st.permutations(LABELS), st.sampled_from(["{}. {}", "{}) {}", "**{}. {}**", "  {}: {} - good"]), st.text()
+)
+def test_every_order_is_read_in_every_form(order: list[str], form: str, before: str) -> None:
+    listed = "\n".join(form.format(place, name) for place, name in enumerate(order, 1))
+    assert parse_ranking(f"{before}\n{HEAD}{listed}", LABELS) == order
+
+
+def test_absurdly_long_number_is_no_ranking() -> None:
+    assert parse_ranking(f"{HEAD}{'1' * 5_000}. Response A", [A]) is None
+
+
+def test_model_stuck_in_blank_lines_does_not_stop_the_run() -> None:
+    start = time.perf_counter()
+    assert parse_ranking("\n" * 100_000, LABELS) is None
+    assert time.perf_counter() - start < 10  # linear: some milliseconds; quadratic: over half a minute
+
+
+def test_relabel_replaces_all_at_once() -> None:
+    text = "Response A beats Response B; **Response A**'s proof holds, Response AA's does not. (Response C)"
+    names = {A: B, B: A, "Response AA": "Response C", C: "Response AA"}
+    assert relabel(text, names) == (
+        "Response B beats Response A; **Response B**'s proof holds, Response C's does not. (Response AA)"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Nothing of the kind.", "Response AB, Response D1, MyResponse A", "A and B"],
+)
+def test_relabel_keeps_text_without_labels(text: str) -> None:
+    assert relabel(text, {A: B, B: A}) == text
+    assert relabel(text, {}) == text
+
+
+def test_relabel_keeps_english_that_only_looks_like_a_label() -> None:
+    text = "It lists in response a few causes; such a response a reader can use."
+    assert relabel(text, {A: B, B: A}) == text
+
+
+@given(st.permutations(LABELS), st.lists(st.sampled_from([*LABELS, " over ", "\n", "."]), max_size=20))
+def test_relabel_is_undone_by_its_inverse(order: list[str], pieces: list[str]) -> None:
+    names = dict(zip(LABELS, order, strict=True))
+    text = " ".join(pieces)
+    assert relabel(relabel(text, names), {new: old for old, new in names.items()}) == text
+
+
+def test_borda_and_mean_rank_against_a_count_by_hand() -> None:
+    # 0: beats 3/3, 1/3, 2/2; 1: 2/3, 3/3, 0/2; 2: 1/3, 2/3; 3: 0/3, 0/3, 1/2.
+    found = standings([ballot(0, 1, 2, 3), ballot(1, 2, 0, 3), ballot(0, 3, 1)], [0, 1, 2, 3])
+    assert [standing.member for standing in found] == [0, 1, 2, 3]
+    assert [standing.borda for standing in found] == pytest.approx([7 / 9, 5 / 9, 1 / 2, 1 / 6])
+    assert [standing.mean_rank for standing in found] == pytest.approx([5 / 3, 2, 5 / 2, 10 / 3])
+    assert [(s.place, s.ballots, s.label) for s in found] == [(1, 3, A), (2, 3, B), (3, 2, C), (4, 3, D)]
+
+
+@pytest.mark.parametrize("best_to_worst", list(permutations(range(4))))
+def test_leaving_oneself_out_moves_nobody(best_to_worst: tuple[int, ...]) -> None:
+    whole = [ballot(*best_to_worst) for _ in range(4)]
+    without_self = [ballot(*(m for m in best_to_worst if m != own), reviewer=own) for own in range(4)]
+    expected = standings(whole, range(4))
+    found = standings(without_self, range(4))
+    assert [s.member for s in found] == [s.member for s in expected] == list(best_to_worst)
+    assert [s.borda for s in found] == pytest.approx([s.borda for s in expected])
+    assert [s.place for s in found] == [1, 2, 3, 4]
+
+
+def test_ties_share_a_place_and_the_next_place_is_left_out() -> None:
+    found = standings([ballot(0, 1, 2), ballot(1, 0, 2)], [0, 1, 2])
+    assert [(standing.member, standing.place) for standing in found] == [(0, 1), (1, 1), (2, 3)]
+
+
+def test_order_of_the_ballots_does_not_break_a_tie() -> None:
+    cycle = [ballot(*range(shift, 8), *range(shift)) for shift in range(8)]  # sums of sevenths, in any order
+    for ballots in (cycle, cycle[::-1], cycle[3:] + cycle[:3]):
+        assert {standing.place for standing in standings(ballots, range(8))} == {1}
+
+
+@pytest.mark.parametrize("ballots", [[], [unusable(0, 1, 2)]])
+def test_without_a_valid_ballot_nobody_has_a_score(ballots: list[Ballot]) -> None:
+    found = standings(ballots, [0, 1, 2])
+    assert [(s.member, s.place, s.borda, s.mean_rank, s.ballots) for s in found] == [
+        (member, 1, None, None, 0) for member in range(3)
+    ]
+
+
+def test_candidate_whom_nobody_ranked_comes_last_without_a_score() -> None:
+    found = standings([ballot(1, 2), ballot(1, 2), unusable(0, 1, 2)], [0, 1, 2])
+    assert [(s.member, s.place, s.borda) for s in found] == [(1, 1, 1.0), (2, 2, 0.0), (0, 3, None)]
+
+
+BALLOTS = st.lists(st.permutations(range(5)), min_size=1, max_size=6)
+
+
+@given(BALLOTS, st.permutations(range(5)))
+def test_renumbering_the_candidates_renumbers_the_standings(
+    orders: list[list[int]], names: list[int]
+) -> None:
+    found = standings([ballot(*order) for order in orders], range(5))
+    renamed = standings([ballot(*(names[member] for member in order)) for order in orders], range(5))
+    assert scores(renamed) == {names[member]: score for member, score in scores(found).items()}
+    places = {standing.member: standing.place for standing in found}
+    assert {names[member]: place for member, place in places.items()} == {s.member: s.place for s in renamed}
+
+
+@given(BALLOTS)
+def test_reversing_all_ballots_reverses_the_standings(orders: list[list[int]]) -> None:
+    found = scores(standings([ballot(*order) for order in orders], range(5)))
+    turned = standings([ballot(*reversed(order)) for order in orders], range(5))
+    turned_bordas = [standing.borda for standing in turned]
+    assert turned_bordas == pytest.approx(
+        sorted((1 - (found[s.member][0] or 0) for s in turned), reverse=True)
+    )
+    assert [1 - (found[s.member][0] or 0) for s in turned] == pytest.approx(turned_bordas)
