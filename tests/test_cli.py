@@ -74,8 +74,8 @@ def test_ask_reads_the_question_from_stdin_and_prints_json(
     fake_openai: FakeServer, key: dict[str, str]
 ) -> None:
     done = run(
-        "ask", "--strategy", "council", "--chairman", "openai/c", "--member", "openai/m", "--member", "openai/n",
-        "--system", "Be terse.", "--temperature", "0.4", "--json", stdin=QUESTION + "\n", **key,
+        "ask", "--strategy", "council", "--chairman", "openai/c", "--member", "openai/m", "--member",
+        "openai/n", "--system", "Be terse.", "--temperature", "0.4", "--json", stdin=QUESTION + "\n", **key,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -108,7 +108,7 @@ def test_saved_traces_are_shown_and_exported(key: dict[str, str], tmp_path: Path
     [
         (["--strategy", "jury", "--aggregator", "openai/a", "Why?"], "unknown strategy 'jury'"),
         (["Why?"], "needs --aggregator MODEL"),
-        (["--strategy", "council", "--chairman", "openai/c", "--proposer", "openai/p", "Why?"], "--proposer does not belong"),
+        (["--strategy", "council", "--proposer", "openai/p", "Why?"], "--proposer does not belong"),
         (["--aggregator", "nonsense", "Why?"], "no provider for model 'nonsense'"),
         (["--aggregator", "openai/a", "--layers", "0", "Why?"], "layers: "),
         (["--aggregator", "openai/a", "--save", "/no/such/folder/f", "Why?"], "there is no folder"),

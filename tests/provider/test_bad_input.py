@@ -62,7 +62,7 @@ def test_a_mistake_is_a_400_that_says_what_was_given_and_what_would_work(
     ("mistake", "says"),
     [
         (lambda: lab.MoA(aggregator="openai/a", proposer=["openai/p"]), "did you mean 'proposers'"),
-        (lambda: lab.MoA(), "aggregator: Field required"),
+        (lab.MoA, "aggregator: Field required"),
         (lambda: lab.Council(chairman="openai/a", members=[1]), r"members\.0: .*given: 1"),
         (lambda: lab.MoA(aggregator="openai/a").run(""), "all messages are empty"),
         (lambda: lab.MoA(aggregator="openai/a").run([]), "non-empty list of messages"),
@@ -75,7 +75,7 @@ def test_the_library_says_the_same_as_a_config_error(mistake: Callable[[], objec
 
 
 def test_a_wrong_key_is_the_providers_authentication_error(endpoint: dict[str, str]) -> None:
-    with pytest.raises(litellm.AuthenticationError, match="3 of|0 of 3 proposers answered") as caught:
+    with pytest.raises(litellm.AuthenticationError, match="0 of 3 proposers answered") as caught:
         litellm.completion(model="composite/moa/openai/a+require_key=sk-right", messages=ASK, **endpoint)
     assert len(lab.trace_of(caught.value).calls) == 3
 

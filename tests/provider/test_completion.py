@@ -77,14 +77,15 @@ def test_parameters_of_the_caller_reach_the_final_call_only(
     fake_openai: FakeServer, endpoint: dict[str, str]
 ) -> None:
     params = {
-        "temperature": 0.3, "max_tokens": 50, "seed": 9, "n": 2, "stop": ["END"], "top_p": 0.8, "logprobs": True,
-        "tools": TOOLS, "tool_choice": "none", "response_format": {"type": "json_object"}, "user": "somebody",
+        "temperature": 0.3, "max_tokens": 50, "seed": 9, "n": 2, "stop": ["END"], "top_p": 0.8,
+        "logprobs": True, "tools": TOOLS, "tool_choice": "none", "response_format": {"type": "json_object"},
+        "user": "somebody",
     }  # fmt: skip
     messages = [{"role": "user", "content": "Answer in JSON: why?"}]
     litellm.completion(model="openai/a", messages=messages, **params, **endpoint)
     litellm.completion(
-        model="composite/moa/openai/a", messages=messages, samples=1, num_retries=0, metadata={"mine": 1}, **params,
-        **endpoint,
+        model="composite/moa/openai/a", messages=messages, samples=1, num_retries=0, metadata={"mine": 1},
+        **params, **endpoint,
     )  # fmt: skip
     plain, proposal, final = (request.body for request in fake_openai.requests())
     assert proposal.keys() == {"model", "messages"}

@@ -94,6 +94,14 @@ def test_labels_mean_the_same_in_every_review_that_the_chairman_reads(
         assert ranking == [label(member) for member in ballot.ranked_members()]
 
 
+def test_the_reasoning_tells_all_reviews_in_the_labels_of_the_standings(seat: SeatMaker) -> None:
+    trace = council(seat, "m0", "m1", "m2", "m3").run(QUESTION).trace
+    told = trace.reasoning.partition("## Review")[2].split("### reviewer")[1:]
+    for ballot, text in zip(trace.ballots, told, strict=True):
+        ranking = re.findall(r"^\d\. (.+)$", text.partition("FINAL RANKING:")[2], re.MULTILINE)
+        assert ranking == [label(member) for member in ballot.ranked_members()]
+
+
 def test_standings_follow_the_ballots_and_reach_the_chairman(
     fake_openai: FakeServer, seat: SeatMaker
 ) -> None:

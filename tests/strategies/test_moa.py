@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from itertools import pairwise
 
 import litellm
 import pytest
@@ -115,7 +116,7 @@ def test_later_layers_see_the_answers_of_the_layer_before(fake_openai: FakeServe
     ]
     assert [len(calls) for calls in rounds] == [2, 2, 2]
     sent = {request.last_user_text for request in fake_openai.requests()}
-    for earlier, later in zip(rounds, rounds[1:], strict=False):
+    for earlier, later in pairwise(rounds):
         seen = later[0].messages[-1]["content"][-1]["text"]
         assert all(call.text in seen for call in earlier)
         assert any(seen in text for text in sent)

@@ -53,9 +53,9 @@ def test_own_prompts_are_accepted_as_dict_and_as_object() -> None:
         ("{{answers}}", ["'aggregate'", "{answers}"]),
         ("{answers} {anwsers}", ["'aggregate'", "{anwsers}", "{count}", "twice"]),
         ("{answers} {reviews}", ["'aggregate'", "{reviews}"]),
-        ("{answers} {}", ["'aggregate'", "{}"]),
-        ("{answers} {0}", ["'aggregate'", "{0}"]),
-        ("{answers.text}", ["'aggregate'", "{answers.text}"]),
+        ("{answers} {}", ["'aggregate'", "{answers}, {count}", "twice"]),
+        ("{answers} {0}", ["'aggregate'", "{answers}, {count}", "twice"]),
+        ("{answers.text}", ["'aggregate'", "{answers}, {count}"]),
         ('{answers} as {"a": 1}', ["'aggregate'", '{"a"}']),
     ],
 )
@@ -79,6 +79,13 @@ def test_template_with_a_stray_brace_is_refused_by_name_and_with_the_remedy(temp
 def test_template_that_cannot_be_filled_in_is_refused_before_anything_is_paid_for(template: str) -> None:
     with pytest.raises(ConfigError, match="aggregate"):
         MoAPrompts(aggregate=template)
+
+
+@pytest.mark.parametrize(
+    "template", ["{answers:.500}", "{answers!s} {count!r}", "{answers} {count:d}{count:>3}"]
+)
+def test_template_may_format_its_fields(template: str) -> None:
+    assert MoAPrompts(aggregate=template).aggregate.format(answers="«answers»", count=3)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from composite_lab import Ballot, Standing
-from composite_lab.strategies.ranking import label, parse_ranking, relabel, shuffled, standings
+from composite_lab.strategies.ranking import parse_ranking, relabel, shuffled, standings
+from composite_lab.trace.call import label
 
 A, B, C, D = LABELS = [label(index) for index in range(4)]
 HEAD = "FINAL RANKING:\n"
