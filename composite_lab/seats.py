@@ -25,7 +25,8 @@ MAX_DEPTH = 3
 """How deep composites may nest: a composite of composites of composites of plain models."""
 
 _SECRET_NAME = re.compile(
-    r"(^|_)(key|key_id|secret|token|password|credentials?|authorization|(extra_)?headers)$", re.IGNORECASE
+    r"(^|_)(api_?key|key|key_id|secret|token|password|credentials?|authorization|(extra_)?headers)$",
+    re.IGNORECASE,
 )
 _NO_SECRET = re.compile(r"cost_per_token$|token_cost$|cache_key$")
 
@@ -37,7 +38,10 @@ class Frozen(BaseModel):
 
     if not TYPE_CHECKING:  # type checkers and editors keep the signature made from the fields
 
-        def __init__(self, **options: Any) -> None:
+        def __init__(self, *unnamed: Any, **options: Any) -> None:
+            if unnamed:
+                kind, first = type(self).__name__, next(iter(type(self).model_fields))
+                raise ConfigError(f"{kind} takes its options by name, for example {kind}({first}=…)")
             try:
                 super().__init__(**options)
             except ValidationError as error:
@@ -87,7 +91,8 @@ class Seat(Frozen):
             if name in type(self).model_fields:
                 raise ValueError(f"params[{name!r}] is a field of its own: Seat({name}=…)")
         if secret := next(filter(_is_secret_name, _names_in(self.params)), None):
-            raise ValueError(f"params holds {secret!r}, which looks like a secret: put it into `credentials`")
+            place = "extra_headers" if secret.endswith("headers") else "credentials"
+            raise ValueError(f"params holds {secret!r}, which looks like a secret: put it into `{place}`")
         return self
 
     def __str__(self) -> str:
@@ -179,6 +184,9 @@ def _names_in(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for name, below in value.items():
             yield str(name)
+            yield from _names_in(below)
+    elif isinstance(value, list | tuple):
+        for below in value:
             yield from _names_in(below)
 
 

@@ -66,7 +66,7 @@ class Attempt:
         return self._succeed(response)
 
     async def _send(self) -> Any:
-        with self._asENCLOSING():
+        with self._as_enclosing():
             if not self.stream:
                 return await litellm.acompletion(**self._request())
             stream = await litellm.acompletion(
@@ -125,7 +125,7 @@ class Attempt:
         return {"namespace": f"{outer}:{namespace}" if outer else namespace}
 
     @contextmanager
-    def _asENCLOSING(self) -> Iterator[None]:
+    def _as_enclosing(self) -> Iterator[None]:
         if not self.seat.is_composite:
             yield
             return

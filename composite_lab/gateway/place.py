@@ -45,4 +45,4 @@ class Enclosing:
     call_id: str
 
 
-ENCLOSING: ContextVar[Enclosing | None] = ContextVar("composite_labENCLOSING", default=None)
+ENCLOSING: ContextVar[Enclosing | None] = ContextVar("composite_lab_enclosing", default=None)

@@ -16,7 +16,7 @@ from composite_lab.replies import Reply
 from composite_lab.seats import Seat, SeatLike
 from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.conversation import with_material
-from composite_lab.strategies.prompts import CouncilPrompts, bullets, enclose
+from composite_lab.strategies.prompts import CouncilPrompts, CouncilPromptsLike, bullets, enclose
 from composite_lab.strategies.ranking import parse_ranking, relabel, shuffled, standings
 from composite_lab.strategies.run import Answer, Job, Run
 from composite_lab.trace.call import Ballot, Call, Standing, label
@@ -67,7 +67,7 @@ class Council(Strategy):
     reviewers: Sequence[SeatLike] = ()
     min_members: int = Field(default=1, ge=1)
     shuffle_seed: int = 0
-    prompts: CouncilPrompts = CouncilPrompts()
+    prompts: CouncilPromptsLike = CouncilPrompts()
 
     @model_validator(mode="after")
     def _enough_members(self) -> Self:
@@ -119,7 +119,7 @@ class Council(Strategy):
         for review in reviews:
             texts = [opinions[member].text for member in review.members]
             answers = enclose("answer", list(zip(review.labels, texts, strict=True)))
-            prompt = self.prompts.review.format(answers=answers, count=len(texts))
+            prompt = cast(CouncilPrompts, self.prompts).review.format(answers=answers, count=len(texts))
             jobs.append(Job(review.seat, with_material(run.conversation, prompt), review.reviewer))
         names = {review.reviewer: review.ballot().names for review in reviews}
 
@@ -158,7 +158,7 @@ class Council(Strategy):
             for review in reviews
             if review.reply
         ]
-        prompt = self.prompts.synthesize.format(
+        prompt = cast(CouncilPrompts, self.prompts).synthesize.format(
             answers=answers,
             reviews=enclose("review", spoken) or "There are none.",
             standings=bullets(map(_standing_line, run.standings)) or "There are none.",
@@ -173,7 +173,8 @@ def _seats(given: Sequence[SeatLike]) -> list[Seat]:
 
 def _standing_line(standing: Standing) -> str:
     if standing.borda is None:
-        return f"{standing.label}: not ranked by anyone"
+        why = "had no rival on any ballot" if standing.ballots else "not ranked by anyone"
+        return f"{standing.label}: {why}"
     return (
         f"{standing.place}. {standing.label}: beat {standing.borda:.0%} of its rivals, "
         f"mean rank {standing.mean_rank:.2f} on {standing.ballots} ballots"

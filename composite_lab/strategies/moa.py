@@ -14,7 +14,7 @@ from composite_lab.replies import Reply
 from composite_lab.seats import Seat, SeatLike
 from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.conversation import Message, with_material
-from composite_lab.strategies.prompts import MoAPrompts, enclose
+from composite_lab.strategies.prompts import MoAPrompts, MoAPromptsLike, enclose
 from composite_lab.strategies.run import Answer, Job, Run
 
 SELF_MOA_SAMPLES = 3
@@ -38,7 +38,7 @@ class MoA(Strategy):
     layers: int = Field(default=1, ge=1)
     samples: int | None = Field(default=None, ge=1)
     min_proposals: int = Field(default=1, ge=1)
-    prompts: MoAPrompts = MoAPrompts()
+    prompts: MoAPromptsLike = MoAPrompts()
 
     @model_validator(mode="after")
     def _enough_proposals(self) -> Self:
@@ -67,16 +67,17 @@ class MoA(Strategy):
 
     async def answer(self, run: Run) -> Answer:
         """Proposals, as many rounds as there are layers, then the aggregation."""
+        prompts = cast(MoAPrompts, self.prompts)
         messages = run.conversation
         proposals: list[Reply] = []
         for layer in range(self.layers):
             if layer:
-                messages = self._with_proposals(run.conversation, proposals, self.prompts.refine)
+                messages = self._with_proposals(run.conversation, proposals, prompts.refine)
             replies = await run.stage(
                 "proposals", "proposer", self._jobs(messages), quorum=self.min_proposals, round_=layer
             )
             proposals = [reply for reply in replies if reply is not None]
-        messages = self._with_proposals(run.conversation, proposals, self.prompts.aggregate)
+        messages = self._with_proposals(run.conversation, proposals, prompts.aggregate)
         return await run.conclude(messages, fallback=proposals[0].text)
 
     def _jobs(self, messages: list[Message]) -> list[Job]:

@@ -6,9 +6,9 @@ A prompt is a `str.format` template; which fields it must and may have stands be
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from string import Formatter
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import model_validator
 
@@ -103,6 +103,14 @@ class CouncilPrompts(_Prompts):
 
     review: str = REVIEW
     synthesize: str = SYNTHESIZE
+
+
+if TYPE_CHECKING:
+    MoAPromptsLike = MoAPrompts | Mapping[str, str]
+    CouncilPromptsLike = CouncilPrompts | Mapping[str, str]
+else:
+    MoAPromptsLike, CouncilPromptsLike = MoAPrompts, CouncilPrompts
+"""What a caller may write for prompts: the class, or a dict of those to replace. It becomes the class."""
 
 
 def enclose(kind: str, labelled: Sequence[tuple[str, str]]) -> str:

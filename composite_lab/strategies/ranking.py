@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from composite_lab.trace.call import Ballot, Standing, label
 
 _HEADING = re.compile(r"^[ \t*_#>]*final[ \t]+ranking\b[ \t*_:]*", re.IGNORECASE | re.MULTILINE)
-_NUMBERED = re.compile(r"^[ \t*_>]*(\d{1,4})[.):]\s*(.+)$")
+_NUMBERED = re.compile(r"^[ \t*_>-]*(\d{1,4})[.):]\s*(.+)$")
 
 
 def shuffled(members: Sequence[int], *, seed: int, question: str, reviewer: int) -> list[int]:
@@ -46,14 +46,21 @@ def parse_ranking(text: str, labels: Sequence[str]) -> list[str] | None:
 def relabel(text: str, names: dict[str, str]) -> str:
     """The text with every label replaced by its new name, all at once so that none is replaced twice.
 
-    The word may be in any case, the letter must be a capital: "in response a reader …" is no label.
+    "Responses A and B" counts as two. The word may be in any case, the letter must be a capital: "in
+    response a reader …" is no label.
     """
     if not names:
         return text
-    words = [old.rsplit(" ", 1) for old in sorted(names, key=len, reverse=True)]
-    pattern = "|".join(f"(?i:{re.escape(word)}) {re.escape(letter)}" for word, letter in words)
-    by_letter = {old.rsplit(" ", 1)[1]: new for old, new in names.items()}
-    return re.sub(rf"\b(?:{pattern})\b", lambda found: by_letter[found[0].rsplit(" ", 1)[1]], text)
+    letters = {_letter(old): _letter(new) for old, new in names.items()}
+    one = "|".join(sorted(letters, key=len, reverse=True))
+    more = rf"(?:(?:\s*[,/]\s*|,?\s+(?:and|or|&)\s+)(?:{one})\b)*"
+    pattern = rf"\b((?i:response) )({one})\b|\b((?i:responses) )((?:{one})\b{more})"
+
+    def renamed(found: re.Match[str]) -> str:
+        word, which = (found[1], found[2]) if found[1] else (found[3], found[4])
+        return word + re.sub(rf"\b(?:{one})\b", lambda letter: letters[letter[0]], which)
+
+    return re.sub(pattern, renamed, text)
 
 
 def standings(ballots: Sequence[Ballot], members: Sequence[int]) -> list[Standing]:
@@ -95,4 +102,9 @@ def _standing_key(score: tuple[float, float] | None) -> tuple[float, float]:
 
 
 def _stands_in(candidate: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(candidate)}(?!\w)", text) is not None
+    # An underscore around a label is Markdown's emphasis, not a part of a word.
+    return re.search(rf"(?<![^\W_]){re.escape(candidate)}(?![^\W_])", text) is not None
+
+
+def _letter(name: str) -> str:
+    return name.rsplit(" ", 1)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -190,7 +191,10 @@ class Run:
             notes=self.notes,
         )
         if not self.gateway.is_nested:  # an outer run's trace holds this one's calls
-            sink.record(trace)
+            try:
+                sink.record(trace)
+            except (OSError, ValueError) as fault:  # the answer is paid for: a full disk must not take it
+                warnings.warn(f"the trace was not saved: {type(fault).__name__}: {fault}", stacklevel=2)
         return trace
 
 

@@ -121,7 +121,8 @@ class Standing(Record):
     """A candidate's place after all ballots: 1 is best, equal scores share a place.
 
     `borda` is the mean share of rivals beaten (1.0 always first, 0.0 always last), `mean_rank` the
-    mean position (1.0 is best). Both are None when nobody ranked the candidate.
+    mean position (1.0 is best). Both are None when nobody ranked the candidate
+    against another.
     """
 
     member: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import litellm
 import pytest
@@ -316,3 +317,15 @@ def test_the_cap_of_a_run_holds_for_the_composites_inside_of_it(
         moa.run(QUESTION)
     assert caught.value.trace.cost_usd == pytest.approx(0.3)
     assert fake_openai.stats().total == 3
+
+
+def test_a_trace_that_cannot_be_saved_takes_no_answer_away(seat: SeatMaker, tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "runs.jsonl"
+    file.parent.mkdir()
+    lab.save_traces(file)
+    file.parent.rmdir()
+    try:
+        with pytest.warns(UserWarning, match="the trace was not saved: FileNotFoundError"):
+            assert lab.MoA(aggregator=seat("a")).run(QUESTION).text
+    finally:
+        lab.save_traces(None)

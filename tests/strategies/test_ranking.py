@@ -216,6 +216,20 @@ def test_relabel_keeps_text_without_labels(text: str) -> None:
     assert relabel(text, {}) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Responses A and B differ.", "Responses B and A differ."),
+        ("responses A, B, and C: A is best", "responses B, A, and C: A is best"),
+        ("Responses A/B are alike", "Responses B/A are alike"),
+        ("Response A and I agree", "Response B and I agree"),
+        ("Responses are many. A fine day.", "Responses are many. A fine day."),
+    ],
+)
+def test_relabel_reads_several_labels_behind_one_word(text: str, told: str) -> None:
+    assert relabel(text, {A: B, B: A, C: C, label(8): label(8)}) == told
+
+
 def test_relabel_keeps_english_that_only_looks_like_a_label() -> None:
     text = "It lists in response a few causes; such a response a reader can use."
     assert relabel(text, {A: B, B: A}) == text
