@@ -25,6 +25,7 @@ from composite_lab.seats import Seat
 from composite_lab.strategies.council import Council
 from composite_lab.strategies.moa import MoA
 from composite_lab.strategies.prompts import CouncilPrompts, MoAPrompts
+from composite_lab.tools import on_loop_thread
 from composite_lab.trace.call import Ballot, Call, Standing, Usage
 from composite_lab.trace.events import (
     CallFinished,
@@ -70,6 +71,7 @@ __all__ = [
     "TruncatedStream",
     "Usage",
     "load_traces",
+    "on_loop_thread",
     "register",
     "save_traces",
     "trace_of",

@@ -17,6 +17,7 @@ FLOORS = [
     ["seats", "trace.call", "trace.summary", "trace.frames", "trace.model", "trace.events", "trace.sink",
      "strategies.ranking", "strategies.prompts", "strategies.conversation"],
     ["replies", "gateway.place", "gateway.retrying", "gateway.models", "gateway.attempt", "gateway.gateway"],
+    ["tools"],
     ["strategies.run", "strategies.base"],
     ["strategies.moa", "strategies.council"],
     ["provider.request", "provider.answer", "provider.errors", "provider.hooks"],

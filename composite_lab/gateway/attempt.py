@@ -18,11 +18,11 @@ from litellm.exceptions import Timeout
 from composite_lab.errors import CallTimeout, TruncatedStream
 from composite_lab.gateway.models import cost_of, provider_of, recordable
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing, Place
-from composite_lab.redaction import printable, redact_error
+from composite_lab.redaction import printable
 from composite_lab.replies import Reply, is_from_cache, price, read_answer, read_usage
 from composite_lab.seats import Seat
 from composite_lab.trace.call import Call, Status
-from composite_lab.trace.events import ReasoningDelta, TextDelta, ToolCallDelta
+from composite_lab.trace.events import Observer, ReasoningDelta, TextDelta, ToolCallDelta
 
 if TYPE_CHECKING:
     from composite_lab.gateway.gateway import Gateway
@@ -38,7 +38,7 @@ class Attempt:
     place: Place
     number: int
     params: dict[str, Any]
-    stream: bool
+    stream: Observer | None
     call_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     first_token_s: float | None = None
     shown: bool = False
@@ -61,13 +61,13 @@ class Attempt:
             raise self._failure("timeout", late) from None
         except Exception as error:
             status: Status = "timeout" if isinstance(error, Timeout) else "error"
-            redact_error(error, gateway._secrets)
+            gateway.redact_error(error)
             raise self._failure(status, error) from None
         return self._succeed(response)
 
     async def _send(self) -> Any:
         with self._as_enclosing():
-            if not self.stream:
+            if self.stream is None:
                 return await litellm.acompletion(**self._request())
             stream = await litellm.acompletion(
                 **self._request(), stream=True, stream_options={"include_usage": True}
@@ -75,7 +75,7 @@ class Attempt:
             chunks = []
             try:
                 async for chunk in stream:
-                    self._tell(chunk)
+                    self._tell(chunk, self.stream)
                     chunks.append(chunk)
                 if stream.received_finish_reason is None:
                     raise TruncatedStream(f"{self.seat} stopped in the middle of its answer")
@@ -135,7 +135,7 @@ class Attempt:
         finally:
             ENCLOSING.reset(token)
 
-    def _tell(self, chunk: Any) -> None:
+    def _tell(self, chunk: Any, observer: Observer) -> None:
         for choice in chunk.choices:
             delta = choice.delta
             if self.first_token_s is None and (delta.content or delta.tool_calls):
@@ -143,13 +143,13 @@ class Attempt:
                 self.shown = True
             if reasoning := getattr(delta, "reasoning_content", None):
                 self.shown = True
-                self.gateway._emit(ReasoningDelta(reasoning))
+                observer(ReasoningDelta(reasoning))
             if delta.content:
                 self.partial.append(delta.content)
-                self.gateway._emit(TextDelta(delta.content, choice.index))
+                observer(TextDelta(delta.content, choice.index))
             for piece in delta.tool_calls or []:
                 function = piece.function
-                self.gateway._emit(
+                observer(
                     ToolCallDelta(
                         piece.index, piece.id, function.name, function.arguments or "", choice.index
                     )

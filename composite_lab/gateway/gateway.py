@@ -19,7 +19,7 @@ from composite_lab.gateway.attempt import Attempt
 from composite_lab.gateway.models import has_price, provider_of
 from composite_lab.gateway.place import ENCLOSING, Place
 from composite_lab.gateway.retrying import WAIT_INITIAL_S, WAIT_MAX_S, pause_before_retry
-from composite_lab.redaction import printable, redact
+from composite_lab.redaction import printable, redact, redact_error
 from composite_lab.replies import Reply
 from composite_lab.seats import MAX_DEPTH, Seat, nesting_depth
 from composite_lab.trace.call import Call
@@ -80,6 +80,10 @@ class Gateway:
         """The text without the secrets of this run's seats."""
         return redact(printable(text), self._secrets)
 
+    def redact_error(self, error: BaseException) -> None:
+        """Take the secrets of this run's seats out of an error."""
+        redact_error(error, self._secrets)
+
     async def call(
         self,
         seat: Seat,
@@ -87,11 +91,11 @@ class Gateway:
         place: Place,
         params: dict[str, Any] | None = None,
         *,
-        stream: bool = False,
+        stream: Observer | None = None,
     ) -> Reply:
         """The reply of one sub-call after as many attempts as it takes and is worth.
 
-        With `stream` its pieces go to the observer as they come, and it is not repeated once one has.
+        With `stream` its pieces go to that observer as they come, and it is not repeated once one has.
         Raises `CallFailed`, or `BudgetExceeded` when the money is spent.
         """
         retries = seat.retries if seat.retries is not None else 0 if seat.is_composite else self._retries

@@ -6,20 +6,23 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
-from composite_lab.errors import RunTimeout
+from composite_lab.errors import ConfigError, RunTimeout
 from composite_lab.gateway import CallFailed, Gateway, check_final_params, provider_of, recordable
 from composite_lab.loop import iterate_sync, run_sync
 from composite_lab.seats import Frozen, Seat
 from composite_lab.strategies.conversation import read_conversation
 from composite_lab.strategies.run import Answer, Run
+from composite_lab.tools import ToolExecutor, check_executor
 from composite_lab.trace.events import Event, Finished, Observer
 from composite_lab.trace.model import Result
 
 Question = str | Sequence[Any]
+TOOL_OPTIONS = ("tool_executor", "max_tool_iterations", "on_tool_limit")
+"""Options that `run` takes, too, because an executor often belongs to one question."""
 
 
 class Strategy(Frozen):
@@ -29,6 +32,10 @@ class Strategy(Frozen):
     seconds a stage waits for the rest once it has enough answers; `retries` how often a failed call
     is repeated, unless its Seat says otherwise; `max_concurrency` how many calls are under way at
     once. With `on_final_failure="best"` a failed final call is answered by the best answer there is.
+
+    With a `tool_executor` (see `composite_lab.tools`) the final model's tool calls are carried out and it
+    is asked again, at most `max_tool_iterations` times; then `ToolLoopError` is raised or, with
+    `on_tool_limit="last"`, its last message returned. Without one, tool calls are the answer.
     """
 
     kind: ClassVar[str]
@@ -41,6 +48,11 @@ class Strategy(Frozen):
     max_concurrency: int = Field(default=64, ge=1)
     retries: int = Field(default=2, ge=0)
     on_final_failure: Literal["raise", "best"] = "raise"
+    tool_executor: Annotated[ToolExecutor | None, PlainValidator(check_executor)] = Field(
+        default=None, exclude=True, repr=False
+    )
+    max_tool_iterations: int = Field(default=5, ge=0)
+    on_tool_limit: Literal["raise", "last"] = "raise"
 
     @property
     @abstractmethod
@@ -107,7 +119,14 @@ class Strategy(Frozen):
         self, messages: Question, params: dict[str, Any], emit: Observer, *, stream: bool
     ) -> Result:
         conversation = read_conversation(messages)
-        strategy, params, secrets = _share_endpoint(self, params)
+        own = {name: value for name, value in params.items() if name in TOOL_OPTIONS}
+        params = {name: value for name, value in params.items() if name not in own}
+        configured = type(self)(**(dict(self) | own)) if own else self
+        if configured.tool_executor is not None and (params.get("n") or 1) > 1:
+            raise ConfigError(
+                f"n={params['n']} does not go with a tool_executor: ask for one answer at a time"
+            )
+        strategy, params, secrets = _share_endpoint(configured, params)
         check_final_params(params, type(self).model_fields)
         gateway = Gateway(
             self.kind,

@@ -7,8 +7,10 @@ from typing import Any
 
 from composite_lab.errors import ConfigError
 from composite_lab.redaction import printable_in
+from composite_lab.strategies.prompts import enclose
 
 Message = dict[str, Any]
+RESULTS = "The tools that were called returned this:"
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -30,19 +32,70 @@ def read_conversation(question: str | Sequence[Any]) -> list[Message]:
     return messages
 
 
+def without_tools(messages: list[Message]) -> list[Message]:
+    """The conversation for models that are given no tools: tool calls and their results become text.
+
+    Providers refuse tool messages in a request without `tools`. A call is told in the assistant's own
+    message, the results in a user message behind it, inside blocks that they cannot close.
+    """
+    plain: list[Message] = []
+    results: list[tuple[str, str]] = []
+    names: dict[Any, str] = {}
+
+    def flush() -> None:
+        if results:
+            plain.append({"role": "user", "content": f"{RESULTS}\n\n{enclose('result', results)}"})
+            results.clear()
+
+    for message in messages:
+        if message["role"] in ("tool", "function"):
+            name = message.get("name") or names.get(message.get("tool_call_id"), "a tool")
+            results.append((name, _text_of(message)))
+            continue
+        calls = message.get("tool_calls") or []
+        if message["role"] == "user" and results:
+            # Into the user's own message, since many chat templates insist that roles alternate.
+            told = f"{RESULTS}\n\n{enclose('result', results)}"
+            results.clear()
+            plain.append({**message, "content": [_text_part(told), *_parts(message)]})
+            continue
+        flush()
+        if calls or "function_call" in message:
+            functions = [call["function"] for call in calls] or [message["function_call"]]
+            names |= {call.get("id"): call["function"].get("name") for call in calls}
+            told = "\n".join(f"[called {one.get('name')} with {one.get('arguments')}]" for one in functions)
+            text = "\n".join(filter(None, (_text_of(message), told)))
+            plain.append({"role": message["role"], "content": text})
+        else:
+            plain.append(message)
+    flush()
+    return plain
+
+
 def with_material(messages: list[Message], text: str) -> list[Message]:
     """The conversation with `text` as a part of its own behind the caller's last words.
 
     It joins the last message when that is the user's, because many chat templates insist that user
     and assistant alternate; else it becomes a user message.
     """
-    part = {"type": "text", "text": text}
     last = messages[-1]
     if last["role"] != "user":
         return [*messages, {"role": "user", "content": text}]
-    content = last.get("content") or []
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
-    return [*messages[:-1], {**last, "content": [*parts, part]}]
+    return [*messages[:-1], {**last, "content": [*_parts(last), _text_part(text)]}]
+
+
+def _text_part(text: str) -> Message:
+    return {"type": "text", "text": text}
+
+
+def _parts(message: Message) -> list[Message]:
+    content = message.get("content") or []
+    return [_text_part(content)] if isinstance(content, str) else list(content)
+
+
+def _text_of(message: Message) -> str:
+    texts = (part.get("text") for part in _parts(message))
+    return "\n".join(text for text in texts if isinstance(text, str))
 
 
 def _says_something(message: Message) -> bool:

@@ -98,7 +98,7 @@ class Council(Strategy):
     async def answer(self, run: Run) -> Answer:
         """Opinions, review, synthesis."""
         seats = _seats(self.members) or [self.final_seat] * DEFAULT_MEMBERS
-        jobs = [Job(seat, run.conversation, index) for index, seat in enumerate(seats)]
+        jobs = [Job(seat, run.toolless, index) for index, seat in enumerate(seats)]
         replies = await run.stage("opinions", "member", jobs, quorum=self.min_members)
         opinions = {index: reply for index, reply in enumerate(replies) if reply is not None}
         reviews: list[_Review] = []
@@ -120,7 +120,7 @@ class Council(Strategy):
             texts = [opinions[member].text for member in review.members]
             answers = enclose("answer", list(zip(review.labels, texts, strict=True)))
             prompt = cast(CouncilPrompts, self.prompts).review.format(answers=answers, count=len(texts))
-            jobs.append(Job(review.seat, with_material(run.conversation, prompt), review.reviewer))
+            jobs.append(Job(review.seat, with_material(run.toolless, prompt), review.reviewer))
         names = {review.reviewer: review.ballot().names for review in reviews}
 
         def in_common_labels(call: Call) -> str:

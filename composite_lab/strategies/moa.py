@@ -68,11 +68,11 @@ class MoA(Strategy):
     async def answer(self, run: Run) -> Answer:
         """Proposals, as many rounds as there are layers, then the aggregation."""
         prompts = cast(MoAPrompts, self.prompts)
-        messages = run.conversation
+        messages = run.toolless
         proposals: list[Reply] = []
         for layer in range(self.layers):
             if layer:
-                messages = self._with_proposals(run.conversation, proposals, prompts.refine)
+                messages = self._with_proposals(run.toolless, proposals, prompts.refine)
             replies = await run.stage(
                 "proposals", "proposer", self._jobs(messages), quorum=self.min_proposals, round_=layer
             )

@@ -6,18 +6,20 @@ import asyncio
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from composite_lab.errors import ConfigError, EmptyAnswer, QuorumError
+from composite_lab import tools
+from composite_lab.errors import ConfigError, EmptyAnswer, QuorumError, ToolLoopError
 from composite_lab.gateway import CallFailed, Gateway, Place
-from composite_lab.redaction import redact_error
 from composite_lab.replies import Reply, read_message
 from composite_lab.seats import Seat
-from composite_lab.strategies.conversation import Message
+from composite_lab.strategies.conversation import Message, without_tools
 from composite_lab.trace import sink
 from composite_lab.trace.call import Ballot, Call, Standing
-from composite_lab.trace.events import Observer, StageFinished, StageStarted
+from composite_lab.trace.events import Event, Observer, StageFinished, StageStarted, ToolCallDelta
 from composite_lab.trace.model import Trace, in_stable_order
 from composite_lab.trace.summary import stage_text
 
@@ -61,6 +63,11 @@ class Run:
     degraded: bool = False
     reasoning: list[str] = field(default_factory=list)
 
+    @cached_property
+    def toolless(self) -> list[Message]:
+        """The conversation for those who are given no tools: everybody but the final model."""
+        return without_tools(self.conversation)
+
     async def stage(
         self,
         stage: str,
@@ -98,8 +105,7 @@ class Run:
                     deadline = clock() + grace
         settled = [None if task.cancelled() else task.result() for task in outcomes]
         replies = [outcome if isinstance(outcome, Reply) else None for outcome in settled]
-        calls = in_stable_order([c for c in self.gateway.calls if (c.stage, c.round) == (stage, round_)])
-        self._say(stage, round_, calls, wording)
+        self._say(stage, round_, wording)
         answered = len(replies) - replies.count(None)
         if answered < quorum:
             failures = [outcome for outcome in settled if isinstance(outcome, CallFailed)]
@@ -119,9 +125,10 @@ class Run:
             return CallFailed(reply.call, EmptyAnswer(f"{job.seat} answered without any text"))
         return reply
 
-    def _say(
-        self, stage: str, round_: int, calls: Sequence[Call], wording: Callable[[Call], str] | None
-    ) -> None:
+    def _say(self, stage: str, round_: int, wording: Callable[[Call], str] | None = None) -> None:
+        # Calls of a composite that sits here belong to that seat's own answer.
+        own = [call for call in self.gateway.calls if call.parent_call_id is None]
+        calls = in_stable_order([call for call in own if (call.stage, call.round) == (stage, round_)])
         title = stage.capitalize() if round_ == 0 else f"{stage.capitalize()}, round {round_ + 1}"
         section = stage_text(title, calls, wording)
         self.reasoning.append(section)
@@ -130,23 +137,56 @@ class Run:
     async def conclude(self, messages: list[Message], fallback: str | None) -> Answer:
         """The final call with the caller's own parameters, streamed when somebody listens.
 
+        With a `tool_executor` its tool calls are carried out and it is asked again, until it answers.
         When it fails for good and the strategy says so, `fallback` is the answer.
         """
         strategy = self.strategy
-        place = Place(strategy.final_stage, strategy.final_role)
-        self.emit(StageStarted(place.stage, place.round, 1))
         try:
-            reply = await self.gateway.call(
-                strategy.final_seat, messages, place, self.params, stream=self.stream
-            )
+            reply = await self._converse(messages)
         except CallFailed as failure:
             if strategy.on_final_failure == "raise" or fallback is None:
                 raise
-            self.degrade(
-                f"the {strategy.final_role} failed ({failure.call.error_type}): the best answer stands in"
-            )
+            why = f"the {strategy.final_role} failed ({failure.call.error_type})"
+            self.degrade(f"{why}: the best answer stands in")
             return Answer({"role": "assistant", "content": fallback}, None)
         return Answer(read_message(reply.response), reply.response)
+
+    async def _converse(self, messages: list[Message]) -> Reply:
+        strategy, params = self.strategy, self.params
+        for round_ in count():
+            place = Place(strategy.final_stage, strategy.final_role, round_)
+            self.emit(StageStarted(place.stage, round_, 1))
+            held: list[Event] = []
+            reply = await self.gateway.call(
+                strategy.final_seat, messages, place, params, stream=self._listener(held)
+            )
+            message = read_message(reply.response)
+            calls = message.get("tool_calls")
+            if not calls or strategy.tool_executor is None:
+                return reply
+            if round_ == strategy.max_tool_iterations:
+                if strategy.on_tool_limit == "last":
+                    self.degrade(f"the {strategy.final_role} still asked for tools after {round_} rounds")
+                    for event in held:
+                        self.emit(event)
+                    return reply
+                limit = f"max_tool_iterations={round_}"
+                raise ToolLoopError(f"the {strategy.final_role} still asked for tools after {limit} rounds")
+            self.emit(StageStarted(tools.STAGE, round_, len(calls)))
+            results = await tools.run_round(self.gateway, strategy.tool_executor, calls, round_)
+            self._say(tools.STAGE, round_, _tool_text)
+            messages = [*messages, message, *results]
+            if params.get("tool_choice") not in (None, "auto", "none"):
+                params = params | {"tool_choice": "auto"}  # forced once; for ever would be a loop
+        raise AssertionError("the loop returns or raises")
+
+    def _listener(self, held: list[Event]) -> Observer | None:
+        """Who hears the pieces of the final answer. Tool calls that are carried out here are held back."""
+        if not self.stream:
+            return None
+        if self.strategy.tool_executor is None:
+            return self.emit
+        return lambda event: held.append(event) if isinstance(event, ToolCallDelta) else self.emit(event)
 
     def degrade(self, note: str) -> None:
         """Say that the answer is made in a lesser way than the strategy promises."""
@@ -155,7 +195,7 @@ class Run:
 
     def failure(self, error: Exception) -> Exception:
         """The error that the caller gets, with the trace on it."""
-        redact_error(error, self.gateway._secrets)
+        self.gateway.redact_error(error)
         trace = self.finish(error=error)
         if self.gateway.calls or not isinstance(error, ConfigError):
             error.trace = trace  # type: ignore[attr-defined]  # a provider's error carries it too
@@ -196,6 +236,11 @@ class Run:
             except (OSError, ValueError) as fault:  # the answer is paid for: a full disk must not take it
                 warnings.warn(f"the trace was not saved: {type(fault).__name__}: {fault}", stacklevel=2)
         return trace
+
+
+def _tool_text(call: Call) -> str:
+    function = call.tool_calls[0]["function"]
+    return f"{function.get('arguments')} → {call.text}"
 
 
 def reasoning_heading(strategy: Strategy) -> str:

@@ -70,22 +70,24 @@ def _content(call: ChatCall, index: int) -> str:
         return call.behaviour.text
     if call.behaviour.echo:
         return call.last_user_text
-    said = (simulated_review(call) if call.is_review else None) or simulated_answer(call, index)
-    text = said or _generic_text(call, index)
+    text = (simulated_review(call) if call.is_review else None) or simulated_answer(call, index)
     if call.tool_results:
-        text = f"The tools returned: {'; '.join(call.tool_results)}\n{text}"
+        # Of the tools' results alone, so that an answer does not depend on who ran them.
+        told = f"{call.name} was told by its tools: {'; '.join(call.tool_results)}"
+        text = f"{told}\n{text}" if text else told
+    text = text or _generic_text(call, index)
     return _structured(call, text) if _is_structured(call) else text
 
 
 def _generic_text(call: ChatCall, index: int) -> str:
-    question = squeeze(call.instructions)[:QUOTED_CHARACTERS]
+    question = squeeze(call.question)[:QUOTED_CHARACTERS]
     opening = pick(_OPENINGS, "opening", call.key, index).format(model=call.name, quote=f'"{question}"')
     middle = pick(_MIDDLES, "middle", call.key, index)
     return f"{opening} {middle} Variant {tag('variant', call.key, index, length=8)}."
 
 
 def _reasoning(call: ChatCall, index: int) -> str:
-    about = squeeze(call.instructions)[:QUOTED_CHARACTERS]
+    about = squeeze(call.question)[:QUOTED_CHARACTERS]
     return f'Thinking about "{about}", line {tag("reasoning", call.key, index, length=8)}.'
 
 

@@ -80,9 +80,28 @@ class ChatCall:
         return BLOCK.sub("", self.last_user_text) if self.blocks else self.last_user_text
 
     @cached_property
+    def asked(self) -> int:
+        """The index of the message that asks: the last user message that is not only other models' words."""
+        users = [i for i, message in enumerate(self.messages) if message["role"] == "user"]
+        if len(users) > 1 and self.blocks and isinstance(self.messages[users[-1]]["content"], str):
+            return users[-2]
+        return users[-1] if users else -1
+
+    @cached_property
+    def question(self) -> str:
+        """What is asked, without the parts that quote and instruct about other models' words."""
+        if self.asked < 0:
+            return ""
+        message = self.messages[self.asked]
+        content = message.get("content")
+        if self.blocks and isinstance(content, list) and len(content) > 1:
+            content = [part for part in content if not BLOCK.search(str(part.get("text")))]
+        return BLOCK.sub("", message_text({"content": content}))
+
+    @cached_property
     def tool_results(self) -> tuple[str, ...]:
-        """The texts of the tool messages after the last user message."""
-        later = self.messages[self.last_user + 1 :]
+        """The texts of the tool messages after the message that asks."""
+        later = self.messages[self.asked + 1 :]
         return tuple(message_text(message) for message in later if message["role"] == "tool")
 
     @property

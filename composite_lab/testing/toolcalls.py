@@ -26,7 +26,7 @@ class ToolCall:
 
 
 def tool_calls(call: ChatCall, choice: int) -> tuple[ToolCall, ...]:
-    """Return the calls the model makes: the tools that the last user message names, in that order.
+    """Return the calls the model makes: the tools that the question names, in that order.
 
     Once a tool message follows that message there are none, unless the model has `tool_loop`.
     """
@@ -50,7 +50,7 @@ def tool_calls(call: ChatCall, choice: int) -> tuple[ToolCall, ...]:
 
 
 def _asked(call: ChatCall, functions: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    text = call.instructions
+    text = call.question
     longest_first = sorted(map(re.escape, functions), key=len, reverse=True)
     mentions = re.finditer(rf"(?<![\w-])({'|'.join(longest_first)})(?![\w-])", text)
     found = [(m[1], _written_arguments(call, text, m.end())) for m in mentions]

@@ -45,7 +45,11 @@ def in_uvloop(moa: lab.MoA) -> lab.Result:
     async def cell() -> lab.Result:
         return moa.run(QUESTION)
 
-    return uvloop.run(cell())
+    loop = uvloop.new_event_loop()  # not uvloop.run: an asyncio.run that is patched by now would take it over
+    try:
+        return loop.run_until_complete(cell())
+    finally:
+        loop.close()
 
 
 def awaited(moa: lab.MoA) -> lab.Result:
