@@ -20,6 +20,13 @@ from composite_lab.errors import (
     ToolLoopError,
     TruncatedStream,
 )
+from composite_lab.profiles import (
+    load_profiles,
+    profile,
+    profile_names,
+    profiles_schema,
+    register_profile,
+)
 from composite_lab.provider import register, trace_of
 from composite_lab.seats import Seat
 from composite_lab.strategies.council import Council
@@ -37,6 +44,7 @@ from composite_lab.trace.events import (
     ToolCallDelta,
 )
 from composite_lab.trace.model import Result, Trace
+from composite_lab.trace.otel import export_trace
 from composite_lab.trace.sink import load_traces, save_traces
 from composite_lab.trace.summary import Summary
 
@@ -70,9 +78,15 @@ __all__ = [
     "Trace",
     "TruncatedStream",
     "Usage",
+    "export_trace",
+    "load_profiles",
     "load_traces",
     "on_loop_thread",
+    "profile",
+    "profile_names",
+    "profiles_schema",
     "register",
+    "register_profile",
     "save_traces",
     "trace_of",
 ]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import SecretStr
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
-from composite_lab import terminal
+from composite_lab import serving, terminal
 from composite_lab.errors import CompositeError, ConfigError
+from composite_lab.profiles import load_profiles, profile, profiles_schema
 from composite_lab.provider import trace_of
 from composite_lab.seats import Seat
 from composite_lab.strategies.base import Strategy
@@ -146,6 +152,63 @@ def trace(
         _show_end(one, one.text or one.error_message or "")
 
 
+@app.command()
+def profiles(
+    file: Annotated[Path | None, typer.Argument(help="A YAML file of profiles; see the README.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of such files.")] = False,
+) -> None:
+    """Check a file of profiles and list them: name, strategy, seats."""
+    import json
+
+    if schema:
+        sys.stdout.write(json.dumps(profiles_schema(), indent=2) + "\n")
+        return
+    if file is None:
+        _fail(ConfigError("give the FILE to check, or --schema for the JSON schema of such files"), code=2)
+    table = Table("profile", "strategy", "seats")
+    try:
+        for name in load_profiles(file):
+            strategy = profile(name)
+            table.add_row(name, strategy.kind, escape(", ".join(map(str, strategy.all_seats()))))
+    except ConfigError as error:
+        _fail(error, code=2)
+    out.print(table)
+
+
+@app.command()
+def serve(
+    profiles: Annotated[Path, typer.Option(metavar="FILE", help="A YAML file of profiles.")],
+    host: Annotated[str, typer.Option(help="The loopback unless you say otherwise.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 4000,
+    any_model: Annotated[
+        bool, typer.Option(help="Also serve composite/moa/<any model> and the like.")
+    ] = False,
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP", help="What clients may set: endpoints, limits.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the proxy's configuration here.")
+    ] = None,
+) -> None:
+    """Serve the profiles of a file to any OpenAI client, through LiteLLM's proxy."""
+    try:
+        with TemporaryDirectory() as folder:
+            path = config or Path(folder) / "proxy.yaml"
+            names = serving.write_config(path, profiles, any_model=any_model)
+            key = os.environ.get(serving.KEY_VARIABLE)
+            out.print(f"Serving {', '.join(names)} at http://{host}:{port}")
+            if key is None:
+                key = serving.new_master_key()
+                out.print(f"Master key (made for this run, shown once): {key}", soft_wrap=True)
+            proxy = serving.start_proxy(
+                path, profiles, host=host, port=port, master_key=key, allow=allow or ()
+            )
+            code = _wait(proxy)
+    except (ConfigError, OSError) as error:
+        _fail(error, code=2)
+    raise typer.Exit(code)
+
+
 @app.command("fake-server")
 def fake_server(
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
@@ -201,6 +264,16 @@ def _stream(runner: Strategy, messages: list[dict[str, Any]], params: dict[str, 
                 sys.stdout.write("\n")
                 err.print(terminal.calls_table(result.trace))
                 err.print(terminal.headline(result.trace))
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    # A signal for us is one for the proxy; a terminal's Ctrl-C reaches it anyway.
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def _show(result: Result) -> None:

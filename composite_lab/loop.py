@@ -13,14 +13,20 @@ until it has ended and leaves the loops usable.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import contextvars
 import os
+import select
+import selectors
+import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
 
+END_S = 5.0
+"""How long the end of the interpreter waits for cancelled work, in seconds."""
 POLL_S = 0.05
 """How often a blocked caller looks whether its own task was cancelled, in seconds."""
 
@@ -53,7 +59,8 @@ def iterate_sync(events: AsyncGenerator[T, None]) -> Iterator[T]:
                 return
             yield item
     finally:
-        run_sync(events.aclose())
+        if not sys.is_finalizing():  # by then the private loop has ended, and everything on it
+            run_sync(events.aclose())
 
 
 async def _next(events: AsyncIterator[T]) -> T:
@@ -72,7 +79,11 @@ def _run_nested(
 ) -> T:
     import nest_asyncio2
 
+    # What it makes of `asyncio.run` knows no loop factory and leaves tasks behind at the end. Only this loop
+    # has to be re-entered, so the function stays as it was.
+    run = asyncio.run
     nest_asyncio2.apply(loop)
+    asyncio.run = run
     task = loop.create_task(work)
     watch = loop.create_task(_cancel_with(task, caller)) if caller is not None else None
     try:
@@ -104,16 +115,39 @@ class _PrivateLoop:
     """One daemon thread with one loop, so that LiteLLM's connection pools and callbacks live on."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.selector = selectors.DefaultSelector()
+        self.loop = asyncio.SelectorEventLoop(self.selector)
+        self.pid = os.getpid()
         started = threading.Event()
         self.thread = threading.Thread(target=self._serve, args=(started,), name="composite_lab", daemon=True)
         self.thread.start()
         started.wait()
+        atexit.register(self.end)
 
     def _serve(self, started: threading.Event) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.call_soon(started.set)
-        self.loop.run_forever()
+        while True:
+            # These two end the loop as well as the task that raised them. The task's caller gets them; the
+            # loop goes on for the others.
+            with suppress(SystemExit, KeyboardInterrupt):
+                self.loop.run_forever()
+
+    def end(self) -> None:
+        """Cancel all that is under way and wait until it has ended, as `asyncio.run` does at its end."""
+        # Else the thread may be frozen in the middle of an import, and the interpreter would wait for the
+        # import lock for ever.
+        if self.pid != os.getpid():  # a forked child has the object and not the thread
+            return
+        ended = asyncio.run_coroutine_threadsafe(_cancel_all(), self.loop)
+        concurrent.futures.wait([ended], timeout=END_S)
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 _private: _PrivateLoop | None = None
@@ -129,8 +163,12 @@ def _private_loop() -> asyncio.AbstractEventLoop:
 
 
 def _forget_private_loop() -> None:
-    # A forked child inherits the object but not the thread.
+    # A forked child inherits the object but not the thread, and shares the parent's epoll set: when it closes
+    # its copies of the connections, the parent would no longer hear from its own.
     global _private, _private_lock
+    if _private is not None and hasattr(select, "epoll"):
+        with select.epoll() as empty:
+            os.dup2(empty.fileno(), _private.selector.fileno(), inheritable=False)
     _private, _private_lock = None, threading.Lock()
 
 
@@ -139,6 +177,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def _run_on_private_loop(work: Coroutine[Any, Any, T], caller: asyncio.Task[Any] | None) -> T:
+    if sys.is_finalizing():
+        work.close()
+        raise RuntimeError("the interpreter is shutting down: run this before the script ends")
     loop = _private_loop()
     answer: concurrent.futures.Future[T] = concurrent.futures.Future()
     tasks: list[asyncio.Task[T]] = []

@@ -21,6 +21,8 @@ from composite_lab.errors import ConfigError
 from composite_lab.redaction import MASK
 
 COMPOSITE_PREFIX = "composite/"
+PROFILE = "profile"
+"""What stands in place of a strategy in `composite/profile/<name>`."""
 MAX_DEPTH = 3
 """How deep composites may nest: a composite of composites of composites of plain models."""
 
@@ -104,11 +106,23 @@ class Seat(Frozen):
         return self.model.startswith(COMPOSITE_PREFIX)
 
     @property
-    def plain_model(self) -> str:
-        """The model at the bottom: of `composite/moa/openai/gpt-4o` it is `openai/gpt-4o`."""
+    def plain_model(self) -> str | None:
+        """The model at the bottom: of `composite/moa/openai/gpt-4o` it is `openai/gpt-4o`.
+
+        None when a profile is there: which models that has is known when it is looked up.
+        """
         if not self.is_composite:
             return self.model
-        return self.model.rsplit(COMPOSITE_PREFIX, 1)[-1].partition("/")[2]
+        return None if self.profile is not None else self._innermost().partition("/")[2]
+
+    @property
+    def profile(self) -> str | None:
+        """The profile at the bottom: of `composite/profile/fast` it is `fast`. None when there is none."""
+        kind, _, name = self._innermost().partition("/")
+        return name if self.is_composite and kind == PROFILE else None
+
+    def _innermost(self) -> str:
+        return self.model.rsplit(COMPOSITE_PREFIX, 1)[-1]
 
     def call_params(self, sample: int = 0) -> dict[str, Any]:
         """The model parameters of one call, without secrets.
@@ -168,12 +182,17 @@ def explain(error: ValidationError, fields: Mapping[str, Any]) -> str:
             known = fields if len(path) == 1 else Seat.model_fields
             sentences.append(unknown_name(path[-1], known))
             continue
-        message = str(fault["msg"]).removeprefix("Value error, ")
-        told_below = isinstance(fault.get("ctx", {}).get("error"), ConfigError)
-        hidden = not path or told_below or fault["type"] == "missing" or any(map(_is_secret_name, path))
-        given = "" if hidden else f" (given: {_shown(fault['input'])!r})"
-        sentences.append(f"{where}: {message}{given}" if where else message)
+        sentences.append(f"{where}: {describe(fault)}" if where else describe(fault))
     return "; ".join(sentences)
+
+
+def describe(fault: Mapping[str, Any]) -> str:
+    """One of pydantic's errors as a sentence that does not say where: the rule, and what was given."""
+    path = [str(part) for part in fault["loc"]]
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    told_below = isinstance(fault.get("ctx", {}).get("error"), ConfigError)
+    hidden = not path or told_below or fault["type"] == "missing" or any(map(_is_secret_name, path))
+    return message if hidden else f"{message} (given: {_shown(fault['input'])!r})"
 
 
 def _is_secret_name(name: str) -> bool:

@@ -15,12 +15,14 @@ PACKAGE = Path(composite_lab.__file__).parent
 FLOORS = [
     ["errors", "loop", "redaction"],
     ["seats", "trace.call", "trace.summary", "trace.frames", "trace.model", "trace.events", "trace.sink",
-     "strategies.ranking", "strategies.prompts", "strategies.conversation"],
+     "trace.otel", "strategies.ranking", "strategies.prompts", "strategies.conversation"],
     ["replies", "gateway.place", "gateway.retrying", "gateway.models", "gateway.attempt", "gateway.gateway"],
     ["tools"],
     ["strategies.run", "strategies.base"],
     ["strategies.moa", "strategies.council"],
-    ["provider.request", "provider.answer", "provider.errors", "provider.hooks"],
+    ["profiles.document", "profiles.references", "profiles.file", "profiles.registry", "profiles.schema"],
+    ["provider.remote", "provider.request", "provider.answer", "provider.errors", "provider.hooks"],
+    ["serving"],
     ["terminal", "cli"],
 ]  # fmt: skip
 ONLY_IN = {
@@ -32,6 +34,8 @@ ONLY_IN = {
     "nest_asyncio2": {"loop"},
     "flask": {"testing"},
     "stamina": {"gateway"},
+    "opentelemetry": {"trace.otel"},
+    "yaml": {"profiles", "serving"},
 }
 
 

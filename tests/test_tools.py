@@ -155,8 +155,8 @@ class _AsyncObject:
     "executor",
     [
         {"add": _async_add},
-        lambda name, arguments: arguments["a"] + arguments["b"],
-        lambda name, arguments: _async_add(**arguments),
+        lambda _, arguments: arguments["a"] + arguments["b"],
+        lambda _, arguments: _async_add(**arguments),
         _AsyncObject(),
         {"add": lab.on_loop_thread(lambda a, b: a + b)},
     ],
@@ -258,7 +258,7 @@ def test_an_executor_that_hangs_ends_with_the_run(seat: SeatMaker) -> None:
     forever = threading.Event()
     with pytest.raises(lab.RunTimeout) as caught:
         panel("moa", seat, timeout_s=1.5).run(
-            ADD, tools=TOOLS, tool_executor={"add": lambda a, b: forever.wait()}
+            ADD, tools=TOOLS, tool_executor={"add": lambda **_: forever.wait()}
         )
     assert [row.status for row in tool_rows(caught.value.trace)] == ["cancelled"]
     forever.set()
@@ -295,8 +295,8 @@ def test_the_executor_works_through_litellms_four_hooks(
     endpoint: dict[str, str], kind: str, stream: bool, way: str
 ) -> None:
     request = {
-        "model": f"composite/{kind}/openai/final", "messages": [{"role": "user", "content": BOTH}], "tools": TOOLS,
-        "tool_executor": EXECUTOR, "stream": stream, **endpoint,
+        "model": f"composite/{kind}/openai/final", "messages": [{"role": "user", "content": BOTH}],
+        "tools": TOOLS, "tool_executor": EXECUTOR, "stream": stream, **endpoint,
     }  # fmt: skip
 
     async def ask() -> Any:

@@ -179,6 +179,8 @@ class Gateway:
             raise ConfigError(
                 f"{seat.model!r} nests composites deeper than {MAX_DEPTH}: use a plain model further out"
             )
+        if seat.plain_model is None:  # a profile: the run inside of this call checks its models
+            return
         provider = provider_of(seat.plain_model)
         stated = seat.input_cost_per_token is not None
         if self._capped() and not stated and not has_price(seat.plain_model, provider):

@@ -60,10 +60,13 @@ def trace_of(answer: Any) -> Trace:
     )
 
 
-def totals(trace: Trace) -> dict[str, Any]:
-    """A run in numbers, as JSON that survives caches and the proxy."""
+def told(trace: Trace, *, full_trace: bool) -> dict[str, Any]:
+    """What `provider_specific_fields["composite"]` says: JSON that survives caches and the proxy.
+
+    The run in numbers and, with `full_trace`, all of it: `Trace.model_validate(told["trace"])`.
+    """
     summary = trace.summary()
-    return {
+    numbers = {
         "trace_id": trace.trace_id,
         "strategy": trace.strategy,
         "status": trace.status,
@@ -74,6 +77,7 @@ def totals(trace: Trace) -> dict[str, Any]:
         "latency_s": round(trace.latency_s, 6),
         "notes": trace.notes,
     }
+    return numbers | {"trace": trace.model_dump(mode="json")} if full_trace else numbers
 
 
 def usage_of(trace: Trace) -> Usage:
@@ -91,7 +95,9 @@ def usage_of(trace: Trace) -> Usage:
     return usage
 
 
-def fill(response: ModelResponse, result: Result) -> ModelResponse:
+def fill(request: Mapping[str, Any], result: Result, *, full_trace: bool) -> ModelResponse:
+    """LiteLLM's response object with the answer, the totals and the trace of a run."""
+    response: ModelResponse = request["model_response"]
     trace = result.trace
     if result.response is not None:
         response.choices = result.response.choices
@@ -101,8 +107,8 @@ def fill(response: ModelResponse, result: Result) -> ModelResponse:
     message = response.choices[0].message
     message.reasoning_content = trace.reasoning
     own_fields = getattr(message, "provider_specific_fields", None) or {}
-    message.provider_specific_fields = {**own_fields, "composite": totals(trace)}
-    response.model = trace.model
+    message.provider_specific_fields = {**own_fields, "composite": told(trace, full_trace=full_trace)}
+    response.model = f"{COMPOSITE_PREFIX}{request['model']}"
     response.usage = usage_of(trace)  # type: ignore[attr-defined]
     response._hidden_params["response_cost"] = trace.cost_usd
     response._hidden_params[TRACE_ATTRIBUTE] = trace
@@ -112,12 +118,13 @@ def fill(response: ModelResponse, result: Result) -> ModelResponse:
 class Chunks:
     """The events of one run as the chunks that LiteLLM expects, in the order that it needs."""
 
-    def __init__(self, strategy: Strategy, request: Mapping[str, Any]) -> None:
+    def __init__(self, strategy: Strategy, request: Mapping[str, Any], *, full_trace: bool) -> None:
         self.strategy = strategy
         self.logging_obj = request.get("logging_obj")
         self.model = f"{COMPOSITE_PREFIX}{request['model']}"
         self.reasoned = False
         self.begun = False
+        self.full_trace = full_trace
 
     def of(self, event: Event) -> Iterator[ModelResponseStream]:
         """The chunks of one event; most have none or one."""
@@ -144,7 +151,7 @@ class Chunks:
             setattr(self.logging_obj, TRACE_ATTRIBUTE, trace)
         if result.response is None:  # the answer was not streamed by a model but stood in for one
             yield self._chunk(content=result.text)
-        last = self._chunk(provider_specific_fields={"composite": totals(trace)})
+        last = self._chunk(provider_specific_fields={"composite": told(trace, full_trace=self.full_trace)})
         last.usage = usage_of(trace)
         yield last
         choices = result.response.choices if result.response is not None else []

@@ -37,17 +37,17 @@ class CompositeLLM(CustomLLM):
 
     async def _complete(self, request: dict[str, Any]) -> ModelResponse:
         try:
-            strategy, params = read_request(request)
-            result = await strategy.arun(request["messages"], **params)
+            order = read_request(request)
+            result = await order.strategy.arun(request["messages"], **order.params)
         except Exception as error:
             raise to_litellm(error, request["model"]) from error.__cause__
-        return fill(request["model_response"], result)
+        return fill(request, result, full_trace=order.full_trace)
 
     async def _stream(self, request: dict[str, Any]) -> AsyncGenerator[ModelResponseStream, None]:
         try:
-            strategy, params = read_request(request)
-            chunks = Chunks(strategy, request)
-            events = strategy.astream(request["messages"], **params)
+            order = read_request(request)
+            chunks = Chunks(order.strategy, request, full_trace=order.full_trace)
+            events = order.strategy.astream(request["messages"], **order.params)
             try:
                 async for event in events:
                     for chunk in chunks.of(event):

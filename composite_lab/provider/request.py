@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from composite_lab.errors import ConfigError
-from composite_lab.seats import COMPOSITE_PREFIX, unknown_name
+from composite_lab.profiles import STRATEGIES, profile
+from composite_lab.provider.remote import check_client, client_options
+from composite_lab.seats import COMPOSITE_PREFIX, PROFILE, unknown_name
 from composite_lab.strategies.base import Strategy
-from composite_lab.strategies.council import Council
-from composite_lab.strategies.moa import MoA
 
 PROVIDER = COMPOSITE_PREFIX.rstrip("/")
-STRATEGIES: dict[str, type[Strategy]] = {MoA.kind: MoA, Council.kind: Council}
-FORMS = "composite/moa/<model> or composite/council/<model>"
+FORMS = "composite/moa/<model>, composite/council/<model> or composite/profile/<name>"
 OLDER_SPELLINGS = {"council_models": "members", "review_models": "reviewers", "chairman_model": "chairman"}
 NESTED = ("optional_params", "extra_body")
 NOT_FOR_SUB_CALLS = {"stream", "stream_options", "max_retries"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request as read: the strategy, the parameters of its final call, and whether to tell the trace."""
+
+    strategy: Strategy
+    params: dict[str, Any]
+    full_trace: bool = False
 
 
 def strategy_from_model(model: str, options: Mapping[str, Any]) -> Strategy:
@@ -25,8 +34,12 @@ def strategy_from_model(model: str, options: Mapping[str, Any]) -> Strategy:
     Raises `ConfigError`.
     """
     kind, _, inner = model.removeprefix(COMPOSITE_PREFIX).partition("/")
+    if kind == PROFILE:
+        named = profile(inner)
+        return type(named)(**(dict(named) | dict(options))) if options else named
     if kind not in STRATEGIES:
-        raise ConfigError(f"{unknown_name(kind, STRATEGIES, 'strategy')} in {model!r}: use {FORMS}")
+        mistake = unknown_name(kind, [*STRATEGIES, PROFILE], "strategy")
+        raise ConfigError(f"{mistake} in {model!r}: use {FORMS}")
     if not inner.strip("/"):
         raise ConfigError(
             f"there is no model in {model!r}: use {FORMS}, for example composite/{kind}/openai/gpt-4o"
@@ -36,26 +49,40 @@ def strategy_from_model(model: str, options: Mapping[str, Any]) -> Strategy:
     return chosen(**(final | dict(options)))
 
 
-def read_request(request: Mapping[str, Any]) -> tuple[Strategy, dict[str, Any]]:
-    """What LiteLLM hands to a hook, as a strategy and the parameters of its final call."""
+def read_request(request: Mapping[str, Any]) -> Order:
+    """What LiteLLM hands to a hook, as an Order. Raises `ConfigError`."""
+    owner, chosen = _chosen(request["model"])
+    sent = client_options(request, NESTED)
+    if sent is not None:
+        check_client(sent, OLDER_SPELLINGS, owner)
     given: dict[str, Any] = dict(request.get("optional_params") or {})
     for name in NESTED:
         nested = given.pop(name, None) or {}
         if not isinstance(nested, dict):
             raise ConfigError(f"{name} must be a dict of options, not {nested!r}")
         given |= nested
-    given = {name: value for name, value in given.items() if name not in NOT_FOR_SUB_CALLS}
-    kind = request["model"].removeprefix(COMPOSITE_PREFIX).partition("/")[0]
-    known = STRATEGIES[kind].model_fields if kind in STRATEGIES else {}
+    trace = given.pop("trace", "totals")
+    if trace not in ("totals", "full"):
+        raise ConfigError(f'trace must be "totals" or "full", not {trace!r}')
     options: dict[str, Any] = {}
     params: dict[str, Any] = {}
     for spelling, value in given.items():
+        if spelling in NOT_FOR_SUB_CALLS:
+            continue
         name = OLDER_SPELLINGS.get(spelling, spelling)
-        target = options if name in known else params
+        target = options if chosen and name in chosen.model_fields else params
         if name in target:
             raise ConfigError(f"{name} is given twice, also as {spelling}: keep one")
         target[name] = value
-    return strategy_from_model(request["model"], options), params | _outer_params(request)
+    strategy = strategy_from_model(request["model"], options)
+    return Order(strategy, params | _outer_params(request), full_trace=trace == "full")
+
+
+def _chosen(model: str) -> tuple[Strategy | None, type[Strategy] | None]:
+    """The profile that a model string names, if it does, and the class of strategy, if there is one."""
+    kind, _, inner = model.removeprefix(COMPOSITE_PREFIX).partition("/")
+    owner = profile(inner) if kind == PROFILE else None
+    return owner, type(owner) if owner else STRATEGIES.get(kind)
 
 
 def _outer_params(request: Mapping[str, Any]) -> dict[str, Any]:

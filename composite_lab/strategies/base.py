@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal, final
 
@@ -23,6 +23,8 @@ from composite_lab.trace.model import Result
 Question = str | Sequence[Any]
 TOOL_OPTIONS = ("tool_executor", "max_tool_iterations", "on_tool_limit")
 """Options that `run` takes, too, because an executor often belongs to one question."""
+CHECKS: list[Callable[[Strategy], None]] = []
+"""What raises `ConfigError` before a run's first call. Rooms above add what only they can know."""
 
 
 class Strategy(Frozen):
@@ -128,6 +130,8 @@ class Strategy(Frozen):
             )
         strategy, params, secrets = _share_endpoint(configured, params)
         check_final_params(params, type(self).model_fields)
+        for check in CHECKS:
+            check(strategy)
         gateway = Gateway(
             self.kind,
             strategy.all_seats(),
@@ -179,16 +183,21 @@ def _share_endpoint(strategy: Strategy, params: dict[str, Any]) -> tuple[Strateg
     endpoint = {name: value for name, value in endpoint.items() if value is not None}
     if not endpoint:
         return strategy, params, []
-    provider = provider_of(strategy.final_seat.plain_model)
+    provider = _bottom(strategy.final_seat)
 
     def share(seat: Seat) -> Seat:
         own = seat.api_key is not None or seat.api_base is not None
-        if own or provider_of(seat.plain_model) != provider:
+        if own or _bottom(seat) != provider:
             return seat
         return Seat.model_validate(seat.model_copy(update=endpoint).model_dump() | endpoint)
 
     secrets = [endpoint["api_key"]] if "api_key" in endpoint else []
     return strategy.with_seats(share), params, secrets
+
+
+def _bottom(seat: Seat) -> str:
+    """The provider of a seat's model; a profile, whose models are not known here, stands for itself."""
+    return provider_of(seat.plain_model) if seat.plain_model is not None else seat.model
 
 
 def _ignore(event: Event) -> None:

@@ -40,6 +40,9 @@ VALUES: dict[str, Any] = {
     "reviewers": ["openai/r"],
     "min_members": 2,
     "shuffle_seed": 5,
+    "max_tool_iterations": 3,
+    "on_tool_limit": "last",
+    "tool_executor": {"add": print},
 }
 PROMPTS = {"moa": {"aggregate": "Merge {answers}"}, "council": {"review": "Rank {answers}"}}
 
@@ -62,7 +65,9 @@ def test_every_option_arrives(fake_openai: FakeServer, endpoint: dict[str, str],
     )
     config = lab.trace_of(response).config
     for name, value in options.items():
-        if name == "prompts":
+        if name == "tool_executor":
+            assert name not in config  # a function is no configuration that goes to JSON
+        elif name == "prompts":
             assert value.items() <= config[name].items()
         elif isinstance(value, list):
             assert [seat["model"] for seat in config[name]] == value

@@ -1,0 +1,14 @@
+"""Profiles: whole strategies by name, from code or from YAML files, as models `composite/profile/<name>`."""
+
+from composite_lab.profiles.file import STRATEGIES
+from composite_lab.profiles.registry import load_profiles, profile, profile_names, register_profile
+from composite_lab.profiles.schema import profiles_schema
+
+__all__ = [
+    "STRATEGIES",
+    "load_profiles",
+    "profile",
+    "profile_names",
+    "profiles_schema",
+    "register_profile",
+]
