@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -139,8 +140,7 @@ def test_a_closed_iterator_closes_the_generator_on_the_loop_it_ran_on() -> None:
 
 def test_a_dropped_iterator_closes_the_generator() -> None:
     closed: list[tuple[int, int]] = []
-    for _ in iterate_sync(with_steps(closed)):
-        break
+    next(iterate_sync(with_steps(closed)))
     assert len(closed) == 1
 
 
@@ -184,8 +184,7 @@ def test_an_interrupt_that_is_caught_leaves_the_loops_usable(place: str, fake_op
     in_flight(fake_openai, 3)
     child.send_signal(signal.SIGINT)
     _, out, err = ended(child)
-    assert out.splitlines()[1:] == ["answered"]
-    assert out.startswith("caught")
+    assert re.fullmatch(r"caught \w+\nanswered\n", out)
     assert all_disconnected(fake_openai, 3)
     assert leftovers(err) == []
 

@@ -1,7 +1,7 @@
 """A fast OpenAI-compatible server for benchmarks: it answers after as long as the model name says.
 
-`stub-100` answers after 100 ms, `stub-0` at once; `?` in a name's end is no number and gives 400. Plain
-and streamed answers have the same text. A prompt that asks for a final ranking gets one.
+`stub-100` answers after 100 ms, `stub-0` at once, and a name that does not end in a number gets 400.
+Plain and streamed answers have the same text. A prompt that asks for a final ranking gets one.
 """
 
 from __future__ import annotations
