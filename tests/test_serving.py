@@ -208,6 +208,7 @@ def test_a_client_sets_options_in_the_extra_body(fake_openai: FakeServer, proxy:
     fields = response.choices[0].message.provider_specific_fields["composite"]
     trace = lab.Trace.model_validate(fields["trace"])
     assert [request.body.get("temperature") for request in fake_openai.requests()] == [0.9, None]
+    assert fake_openai.base_url not in str(fields["trace"])
     assert "Merge this:" in fake_openai.requests()[-1].last_user_text
     assert trace.text == response.choices[0].message.content
     assert len(trace.to_dataframe()) == fake_openai.stats().total

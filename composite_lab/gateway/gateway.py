@@ -30,6 +30,9 @@ litellm.suppress_debug_info = True
 # The same goes for stamina's notice of each retry: whoever sets up logging still gets it.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
+SHORTEST_SECRET = 6
+"""Local servers take keys like `none` or `x`; masking these would only spoil every text."""
+
 
 class Gateway:
     """The sub-calls of one run: limited, retried, timed, priced and recorded.
@@ -59,7 +62,8 @@ class Gateway:
         self._limiter = asyncio.Semaphore(max_concurrency)
         self._retries = retries
         self._max_cost_usd = max_cost_usd
-        self._secrets = [*secrets, *(secret for seat in seats for secret in seat.secrets())]
+        known = [*secrets, *(secret for seat in seats for secret in seat.secrets())]
+        self._secrets = [secret for secret in known if len(secret) >= SHORTEST_SECRET]
         self._enclosing = ENCLOSING.get()
         self._depth: int = self._enclosing.gateway._depth + 1 if self._enclosing else 1
         self.started_at = datetime.now(UTC)

@@ -16,8 +16,8 @@ from litellm.types.utils import (
 )
 
 from composite_lab.errors import ConfigError
+from composite_lab.provider.request import Order
 from composite_lab.seats import COMPOSITE_PREFIX
-from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.run import reasoning_heading
 from composite_lab.trace.events import (
     Event,
@@ -30,6 +30,7 @@ from composite_lab.trace.events import (
 from composite_lab.trace.model import Result, Trace
 
 TRACE_ATTRIBUTE = "composite_trace"
+ENDPOINT_FIELDS = ("api_base", "api_version", "credentials", "extra_headers")
 
 
 def trace_of(answer: Any) -> Trace:
@@ -60,10 +61,10 @@ def trace_of(answer: Any) -> Trace:
     )
 
 
-def told(trace: Trace, *, full_trace: bool) -> dict[str, Any]:
+def told(trace: Trace, order: Order) -> dict[str, Any]:
     """What `provider_specific_fields["composite"]` says: JSON that survives caches and the proxy.
 
-    The run in numbers and, with `full_trace`, all of it: `Trace.model_validate(told["trace"])`.
+    The run in numbers and, if it was ordered, all of it: `Trace.model_validate(told["trace"])`.
     """
     summary = trace.summary()
     numbers = {
@@ -77,7 +78,20 @@ def told(trace: Trace, *, full_trace: bool) -> dict[str, Any]:
         "latency_s": round(trace.latency_s, 6),
         "notes": trace.notes,
     }
-    return numbers | {"trace": trace.model_dump(mode="json")} if full_trace else numbers
+    if not order.full_trace:
+        return numbers
+    full = trace.model_dump(mode="json")
+    if order.is_remote:  # where the owner's servers are is nothing for a client
+        full["config"] = _without_endpoints(full["config"])
+    return numbers | {"trace": full}
+
+
+def _without_endpoints(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {
+            name: _without_endpoints(value) for name, value in config.items() if name not in ENDPOINT_FIELDS
+        }
+    return [_without_endpoints(value) for value in config] if isinstance(config, list) else config
 
 
 def usage_of(trace: Trace) -> Usage:
@@ -95,7 +109,7 @@ def usage_of(trace: Trace) -> Usage:
     return usage
 
 
-def fill(request: Mapping[str, Any], result: Result, *, full_trace: bool) -> ModelResponse:
+def fill(request: Mapping[str, Any], result: Result, order: Order) -> ModelResponse:
     """LiteLLM's response object with the answer, the totals and the trace of a run."""
     response: ModelResponse = request["model_response"]
     trace = result.trace
@@ -107,7 +121,7 @@ def fill(request: Mapping[str, Any], result: Result, *, full_trace: bool) -> Mod
     message = response.choices[0].message
     message.reasoning_content = trace.reasoning
     own_fields = getattr(message, "provider_specific_fields", None) or {}
-    message.provider_specific_fields = {**own_fields, "composite": told(trace, full_trace=full_trace)}
+    message.provider_specific_fields = {**own_fields, "composite": told(trace, order)}
     response.model = f"{COMPOSITE_PREFIX}{request['model']}"
     response.usage = usage_of(trace)  # type: ignore[attr-defined]
     response._hidden_params["response_cost"] = trace.cost_usd
@@ -118,13 +132,12 @@ def fill(request: Mapping[str, Any], result: Result, *, full_trace: bool) -> Mod
 class Chunks:
     """The events of one run as the chunks that LiteLLM expects, in the order that it needs."""
 
-    def __init__(self, strategy: Strategy, request: Mapping[str, Any], *, full_trace: bool) -> None:
-        self.strategy = strategy
+    def __init__(self, order: Order, request: Mapping[str, Any]) -> None:
+        self.order = order
         self.logging_obj = request.get("logging_obj")
         self.model = f"{COMPOSITE_PREFIX}{request['model']}"
         self.reasoned = False
         self.begun = False
-        self.full_trace = full_trace
 
     def of(self, event: Event) -> Iterator[ModelResponseStream]:
         """The chunks of one event; most have none or one."""
@@ -132,7 +145,7 @@ class Chunks:
             case StageFinished(summary=summary):
                 yield self._chunk(reasoning_content=summary)
             case ReasoningDelta(text=text):
-                heading = "" if self.reasoned else reasoning_heading(self.strategy)
+                heading = "" if self.reasoned else reasoning_heading(self.order.strategy)
                 self.reasoned = True
                 yield self._chunk(reasoning_content=heading + text)
             case TextDelta(text=text, choice=choice):
@@ -151,7 +164,7 @@ class Chunks:
             setattr(self.logging_obj, TRACE_ATTRIBUTE, trace)
         if result.response is None:  # the answer was not streamed by a model but stood in for one
             yield self._chunk(content=result.text)
-        last = self._chunk(provider_specific_fields={"composite": told(trace, full_trace=self.full_trace)})
+        last = self._chunk(provider_specific_fields={"composite": told(trace, self.order)})
         last.usage = usage_of(trace)
         yield last
         choices = result.response.choices if result.response is not None else []

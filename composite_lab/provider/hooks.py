@@ -41,12 +41,12 @@ class CompositeLLM(CustomLLM):
             result = await order.strategy.arun(request["messages"], **order.params)
         except Exception as error:
             raise to_litellm(error, request["model"]) from error.__cause__
-        return fill(request, result, full_trace=order.full_trace)
+        return fill(request, result, order)
 
     async def _stream(self, request: dict[str, Any]) -> AsyncGenerator[ModelResponseStream, None]:
         try:
             order = read_request(request)
-            chunks = Chunks(order.strategy, request, full_trace=order.full_trace)
+            chunks = Chunks(order, request)
             events = order.strategy.astream(request["messages"], **order.params)
             try:
                 async for event in events:

@@ -16,6 +16,7 @@ PROVIDER = COMPOSITE_PREFIX.rstrip("/")
 FORMS = "composite/moa/<model>, composite/council/<model> or composite/profile/<name>"
 OLDER_SPELLINGS = {"council_models": "members", "review_models": "reviewers", "chairman_model": "chairman"}
 NESTED = ("optional_params", "extra_body")
+LITELLM_DEFAULT_TIMEOUT_S = 600
 NOT_FOR_SUB_CALLS = {"stream", "stream_options", "max_retries"}
 
 
@@ -26,6 +27,7 @@ class Order:
     strategy: Strategy
     params: dict[str, Any]
     full_trace: bool = False
+    is_remote: bool = False
 
 
 def strategy_from_model(model: str, options: Mapping[str, Any]) -> Strategy:
@@ -74,8 +76,25 @@ def read_request(request: Mapping[str, Any]) -> Order:
         if name in target:
             raise ConfigError(f"{name} is given twice, also as {spelling}: keep one")
         target[name] = value
-    strategy = strategy_from_model(request["model"], options)
-    return Order(strategy, params | _outer_params(request), full_trace=trace == "full")
+    strategy = _bounded(strategy_from_model(request["model"], options), request.get("timeout"))
+    return Order(
+        strategy,
+        params | _outer_params(request),
+        full_trace=trace == "full",
+        is_remote=sent is not None,
+    )
+
+
+def _bounded(strategy: Strategy, timeout: Any) -> Strategy:
+    """The strategy with the caller's `timeout` as a bound of the run, since LiteLLM enforces it on nobody.
+
+    Without one LiteLLM hands over its default, which is meant for a single call.
+    """
+    if not isinstance(timeout, int | float) or timeout >= LITELLM_DEFAULT_TIMEOUT_S:
+        return strategy
+    if strategy.timeout_s is not None and strategy.timeout_s <= timeout:
+        return strategy
+    return strategy.model_copy(update={"timeout_s": float(timeout)})
 
 
 def _chosen(model: str) -> tuple[Strategy | None, type[Strategy] | None]:

@@ -98,8 +98,10 @@ class Run:
             while pending:
                 left = None if deadline is None else max(0.0, deadline - clock())
                 done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                for task in pending if deadline is not None and not done else ():
-                    task.cancel()
+                if not done:  # the grace is over; the group waits for the ends of those that are cut
+                    for task in pending:
+                        task.cancel()
+                    break
                 enough = sum(_is_reply(task) for task in outcomes) >= quorum
                 if enough and deadline is None and grace is not None:
                     deadline = clock() + grace

@@ -228,6 +228,11 @@ def test_a_key_that_a_server_repeats_in_its_error_is_taken_out(
     assert key not in seen
 
 
+def test_a_key_that_is_no_secret_spoils_no_text(seat: SeatMaker) -> None:
+    with pytest.raises(lab.QuorumError, match="The fake model"):
+        ask(seat("p+status=400", api_key="e"))
+
+
 def test_the_callers_key_goes_to_seats_of_the_final_models_provider_only(
     fake_openai: FakeServer, endpoint: dict[str, str]
 ) -> None:

@@ -109,6 +109,14 @@ def test_a_run_past_its_time_is_litellms_timeout(endpoint: dict[str, str]) -> No
     assert {call.status for call in lab.trace_of(caught.value).calls} == {"cancelled"}
 
 
+@pytest.mark.parametrize(
+    "options", [{"timeout": 0.5}, {"timeout": 0.5, "timeout_s": 60}, {"timeout": 60, "timeout_s": 0.5}]
+)
+def test_litellms_own_timeout_bounds_the_run_too(endpoint: dict[str, str], options: dict[str, Any]) -> None:
+    with pytest.raises(litellm.Timeout, match=r"timeout_s=0\.5"):
+        litellm.completion(model="composite/moa/openai/a+hang", messages=ASK, **options, **endpoint)
+
+
 def test_an_object_without_a_trace_is_refused_with_what_would_work() -> None:
     with pytest.raises(lab.ConfigError, match="int carries no trace"):
         lab.trace_of(3)
