@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn
 
 import typer
-from pydantic import SecretStr
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -64,7 +63,7 @@ def demo() -> None:
                 model=model,
                 name=name,
                 api_base=server.base_url,
-                api_key=SecretStr("none-needed"),
+                api_key="none-needed",
                 **DEMO_PRICES,
             )
 

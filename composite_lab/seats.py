@@ -54,6 +54,18 @@ class Frozen(BaseModel):
             raise ConfigError(f"a {kind} is frozen: make another with model_copy(update={{{name!r}: …}})")
 
 
+if TYPE_CHECKING:
+    Secret = SecretStr | str
+else:
+    Secret = SecretStr
+"""What a caller may write for a secret. It becomes a SecretStr."""
+
+
+def reveal(secret: Secret) -> str:
+    """The secret itself, for the one place that sends it."""
+    return secret.get_secret_value() if isinstance(secret, SecretStr) else secret
+
+
 class Seat(Frozen):
     """A model and the parameters it is called with. A plain string is coerced to a Seat.
 
@@ -65,10 +77,10 @@ class Seat(Frozen):
     model: str = Field(min_length=1)
     name: str | None = None
     api_base: str | None = None
-    api_key: SecretStr | None = None
+    api_key: Secret | None = None
     api_version: str | None = None
-    credentials: dict[str, SecretStr] = Field(default_factory=dict)
-    extra_headers: dict[str, SecretStr] = Field(default_factory=dict)
+    credentials: Mapping[str, Secret] = Field(default_factory=dict)
+    extra_headers: Mapping[str, Secret] = Field(default_factory=dict)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, ge=0, le=1)
     max_tokens: int | None = Field(default=None, gt=0)
@@ -140,7 +152,7 @@ class Seat(Frozen):
         values = [*self.credentials.values(), *self.extra_headers.values()]
         if self.api_key is not None:
             values.append(self.api_key)
-        return [value.get_secret_value() for value in values if value.get_secret_value()]
+        return [revealed for value in values if (revealed := reveal(value))]
 
 
 def _coerce_seat(value: Any) -> Any:

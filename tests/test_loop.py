@@ -24,8 +24,7 @@ from composite_lab.loop import iterate_sync, run_sync
 from composite_lab.testing import FakeServer
 
 SCRIPTS = Path(__file__).parent / "scripts"
-LIMIT_S = 90.0
-"""How long anything may take on a busy machine before a test gives up, in seconds."""
+LIMIT_S = 90.0  # generous, for a busy machine
 LEFTOVERS = ("Task was destroyed", "never awaited", "Unclosed", "was never retrieved", "Exception ignored")
 QUESTION = [{"role": "user", "content": "Why?"}]
 

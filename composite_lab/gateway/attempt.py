@@ -20,7 +20,7 @@ from composite_lab.gateway.models import cost_of, provider_of, recordable
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing, Place
 from composite_lab.redaction import printable
 from composite_lab.replies import Reply, is_from_cache, price, read_answer, read_usage
-from composite_lab.seats import Seat
+from composite_lab.seats import Seat, reveal
 from composite_lab.trace.call import Call, Status
 from composite_lab.trace.events import Observer, ReasoningDelta, TextDelta, ToolCallDelta
 
@@ -77,6 +77,8 @@ class Attempt:
                 async for chunk in stream:
                     self._tell(chunk, self.stream)
                     chunks.append(chunk)
+                    # LiteLLM does not pause between chunks that arrived together, and who listens has to.
+                    await asyncio.sleep(0)
                 if stream.received_finish_reason is None:
                     raise TruncatedStream(f"{self.seat} stopped in the middle of its answer")
             finally:
@@ -100,18 +102,18 @@ class Attempt:
                 "composite_role": place.role,
                 "composite_seat": place.seat,
             },
-            **{name: value.get_secret_value() for name, value in seat.credentials.items()},
+            **{name: reveal(value) for name, value in seat.credentials.items()},
         }
         optional = {
             "api_base": seat.api_base,
             "api_version": seat.api_version,
-            "api_key": seat.api_key.get_secret_value() if seat.api_key else None,
+            "api_key": reveal(seat.api_key) if seat.api_key else None,
             "timeout": seat.timeout_s,
             "cache": self._cache_control(),
         }
         request |= {name: value for name, value in optional.items() if value is not None}
         if seat.extra_headers:
-            stated = {name: value.get_secret_value() for name, value in seat.extra_headers.items()}
+            stated = {name: reveal(value) for name, value in seat.extra_headers.items()}
             request["extra_headers"] = {**(request.get("extra_headers") or {}), **stated}
         return request
 

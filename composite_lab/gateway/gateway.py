@@ -17,7 +17,7 @@ import stamina
 from composite_lab.errors import BudgetExceeded, ConfigError
 from composite_lab.gateway.attempt import Attempt
 from composite_lab.gateway.models import has_price, provider_of
-from composite_lab.gateway.place import ENCLOSING, Place
+from composite_lab.gateway.place import ENCLOSING, CallFailed, Place
 from composite_lab.gateway.retrying import WAIT_INITIAL_S, WAIT_MAX_S, pause_before_retry
 from composite_lab.redaction import printable, redact, redact_error
 from composite_lab.replies import Reply
@@ -103,6 +103,27 @@ class Gateway:
         Raises `CallFailed`, or `BudgetExceeded` when the money is spent.
         """
         retries = seat.retries if seat.retries is not None else 0 if seat.is_composite else self._retries
+        merged = (params or {}) | seat.call_params(place.sample)
+
+        async def attempt_number(number: int) -> Reply:
+            attempt = Attempt(
+                gateway=self,
+                seat=seat,
+                messages=messages,
+                place=place,
+                number=number,
+                params=merged,
+                stream=stream,
+            )
+            if seat.is_composite:  # its own calls take their own places in its own limiter
+                return await attempt.run()
+            async with self._slot():
+                return await attempt.run()
+
+        try:
+            return await attempt_number(0)
+        except CallFailed as failure:
+            first = failure
         async for attempt in stamina.retry_context(
             on=pause_before_retry,
             attempts=retries + 1,
@@ -112,19 +133,9 @@ class Gateway:
             wait_jitter=WAIT_INITIAL_S,
         ):
             with attempt:
-                this = Attempt(
-                    gateway=self,
-                    seat=seat,
-                    messages=messages,
-                    place=place,
-                    number=attempt.num - 1,
-                    params=(params or {}) | seat.call_params(place.sample),
-                    stream=stream,
-                )
-                if seat.is_composite:  # its own calls take their own places in its own limiter
-                    return await this.run()
-                async with self._slot():
-                    return await this.run()
+                if attempt.num == 1:  # made above: most calls succeed at once, and a retry loop is not free
+                    raise first
+                return await attempt_number(attempt.num - 1)
         raise AssertionError("stamina always returns or raises")
 
     @asynccontextmanager

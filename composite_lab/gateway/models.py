@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import litellm
@@ -18,6 +19,7 @@ FINAL_PARAMS = ({*OPENAI_CHAT_COMPLETION_PARAMS} | _MORE_PARAMS) - _OWN_PARAMS
 """Call parameters that a run hands on to its final call."""
 
 
+@lru_cache(maxsize=1024)
 def provider_of(model: str) -> str:
     """LiteLLM's name for the provider behind a model string. Raises `ConfigError` if there is none."""
     if model.startswith(COMPOSITE_PREFIX):
@@ -63,10 +65,11 @@ def has_price(model: str, provider: str) -> bool:
 
 
 def cost_of(response: Any, model: str) -> float | None:
-    cost = response._hidden_params.get("response_cost")
-    if cost is None:
-        try:
-            cost = litellm.completion_cost(completion_response=response, model=model)
-        except Exception:  # LiteLLM raises a bare Exception for a model without a price
-            return None
-    return float(cost)
+    hidden = response._hidden_params
+    if "response_cost" in hidden:  # LiteLLM has looked already: None says that it knows no price
+        cost = hidden["response_cost"]
+        return None if cost is None else float(cost)
+    try:
+        return float(litellm.completion_cost(completion_response=response, model=model))
+    except Exception:  # LiteLLM raises a bare Exception for a model without a price
+        return None
