@@ -15,9 +15,9 @@ import yaml
 
 from composite_lab.errors import ConfigError
 from composite_lab.profiles import load_profiles
+from composite_lab.profiles.references import ENVIRONMENT_VARIABLE
 from composite_lab.provider.remote import ALLOW_VARIABLE
 
-PROFILES_VARIABLE = "COMPOSITE_LAB_PROFILES"
 KEY_VARIABLE = "LITELLM_MASTER_KEY"
 
 
@@ -65,7 +65,7 @@ def start_proxy(
     if command is None or not _proxy_is_installed():
         raise ConfigError("LiteLLM's proxy is not installed: pip install 'composite-lab[proxy]'")
     environment = os.environ | {
-        PROFILES_VARIABLE: str(profiles.absolute()),
+        ENVIRONMENT_VARIABLE: str(profiles.absolute()),
         KEY_VARIABLE: master_key,
         ALLOW_VARIABLE: ",".join(allow),
     }

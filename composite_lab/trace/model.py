@@ -120,13 +120,19 @@ class Result(Record):
         return self.trace.cost_usd
 
 
-def in_stable_order(calls: list[Call]) -> list[Call]:
-    """Calls by stage, round, seat, sample and attempt, each followed by the calls below it."""
+def by_parent(calls: list[Call]) -> dict[str | None, list[Call]]:
+    """The calls below each call, and under None those at the top or whose parent is not among them."""
     below: dict[str | None, list[Call]] = {}
     known = {call.call_id for call in calls}
     for call in calls:
         parent = call.parent_call_id if call.parent_call_id in known else None
         below.setdefault(parent, []).append(call)
+    return below
+
+
+def in_stable_order(calls: list[Call]) -> list[Call]:
+    """Calls by stage, round, seat, sample and attempt, each followed by the calls below it."""
+    below = by_parent(calls)
     ordered: list[Call] = []
     pending = sorted(below.get(None, []), key=_place, reverse=True)
     while pending:

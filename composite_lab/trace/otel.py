@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from composite_lab.errors import ConfigError
 from composite_lab.redaction import printable
 from composite_lab.trace.call import Call
-from composite_lab.trace.model import FINAL_STAGES, Trace
+from composite_lab.trace.model import FINAL_STAGES, Trace, by_parent
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanKind, Tracer
@@ -77,11 +77,7 @@ class _Export:
         self.tracer = tracer
         self.trace = trace
         self.capture_content = capture_content
-        self.below: dict[str | None, list[Call]] = {}
-        known = {call.call_id for call in trace.calls}
-        for call in trace.calls:
-            parent = call.parent_call_id if call.parent_call_id in known else None
-            self.below.setdefault(parent, []).append(call)
+        self.below = by_parent(trace.calls)
 
     def run(self) -> None:
         from opentelemetry.trace import SpanKind
