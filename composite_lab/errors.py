@@ -36,6 +36,10 @@ class RunTimeout(CompositeError, TimeoutError):
     """The whole run took longer than its `timeout_s`."""
 
 
+class RunCancelled(CompositeError):
+    """A run that was started in the background was cancelled before it had an answer."""
+
+
 class CallTimeout(CompositeError, TimeoutError):
     """One call took longer than its seat's `timeout_s`."""
 

@@ -6,6 +6,8 @@
 | a running asyncio loop         | that same loop, re-entered by nest_asyncio2                     |
 | a running loop of another kind | the private loop; uvloop, for one, cannot be re-entered         |
 
+`Background` puts work on the private loop and returns at once.
+
 In all three an interrupt, or the cancellation of the caller's own task, cancels the work, waits
 until it has ended and leaves the loops usable.
 """
@@ -23,7 +25,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 END_S = 5.0
 """How long the end of the interpreter waits for cancelled work, in seconds."""
@@ -176,37 +178,60 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_private_loop)
 
 
+class Background(Generic[T]):
+    """A coroutine on the private loop, whatever the caller does meanwhile. `outcome` gets its end.
+
+    Cancelled, it ends with `asyncio.CancelledError`, after what it had under way has ended.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        if sys.is_finalizing():
+            work.close()
+            raise RuntimeError("the interpreter is shutting down: run this before the script ends")
+        self.outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._work = work
+        self._task: asyncio.Task[T] | None = None
+        self._loop = _private_loop()
+
+    def start(self) -> None:
+        """Have it begin, with the caller's context variables (LiteLLM's, OpenTelemetry's)."""
+        self._loop.call_soon_threadsafe(self._begin, context=contextvars.copy_context())
+
+    def cancel(self) -> None:
+        """Have it end, also if it has not begun. Returns at once."""
+        self._loop.call_soon_threadsafe(self._end)
+
+    def _begin(self) -> None:
+        if not self.outcome.done():
+            self._task = self._loop.create_task(self._work)
+            self._task.add_done_callback(self._hand_over)
+
+    def _end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        elif not self.outcome.done():
+            self._work.close()
+            self.outcome.set_exception(asyncio.CancelledError())
+
+    def _hand_over(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.outcome.set_exception(asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(task.result())
+
+
 def _run_on_private_loop(work: Coroutine[Any, Any, T], caller: asyncio.Task[Any] | None) -> T:
-    if sys.is_finalizing():
-        work.close()
-        raise RuntimeError("the interpreter is shutting down: run this before the script ends")
-    loop = _private_loop()
-    answer: concurrent.futures.Future[T] = concurrent.futures.Future()
-    tasks: list[asyncio.Task[T]] = []
-
-    def start() -> None:
-        task = loop.create_task(work)
-        task.add_done_callback(lambda done: _hand_over(done, answer))
-        tasks.append(task)
-
-    # The caller's context variables (LiteLLM's, OpenTelemetry's) go along.
-    loop.call_soon_threadsafe(start, context=contextvars.copy_context())
     before = _cancellations(caller)
+    background = Background(work)
     try:
-        while not concurrent.futures.wait([answer], timeout=POLL_S).done:
+        background.start()
+        while not concurrent.futures.wait([background.outcome], timeout=POLL_S).done:
             if _cancellations(caller) > before:
                 raise asyncio.CancelledError  # noqa: TRY301  (the same way out as an interrupt's)
     except BaseException:
-        loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
-        concurrent.futures.wait([answer])
+        background.cancel()
+        concurrent.futures.wait([background.outcome])
         raise
-    return answer.result()
-
-
-def _hand_over(task: asyncio.Task[T], answer: concurrent.futures.Future[T]) -> None:
-    if task.cancelled():
-        answer.set_exception(asyncio.CancelledError())
-    elif (error := task.exception()) is not None:
-        answer.set_exception(error)
-    else:
-        answer.set_result(task.result())
+    return background.outcome.result()

@@ -18,7 +18,7 @@ FLOORS = [
      "trace.otel", "strategies.ranking", "strategies.prompts", "strategies.conversation"],
     ["replies", "gateway.place", "gateway.retrying", "gateway.models", "gateway.attempt", "gateway.gateway"],
     ["tools"],
-    ["strategies.run", "strategies.base"],
+    ["strategies.run", "strategies.handle", "strategies.base"],
     ["strategies.moa", "strategies.council"],
     ["profiles.document", "profiles.references", "profiles.file", "profiles.registry", "profiles.schema"],
     ["provider.remote", "provider.request", "provider.answer", "provider.errors", "provider.hooks"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import suppress
@@ -15,9 +16,10 @@ from composite_lab.gateway import CallFailed, Gateway, check_final_params, provi
 from composite_lab.loop import iterate_sync, run_sync
 from composite_lab.seats import Frozen, Seat
 from composite_lab.strategies.conversation import read_conversation
+from composite_lab.strategies.handle import RunHandle
 from composite_lab.strategies.run import Answer, Run
 from composite_lab.tools import ToolExecutor, check_executor
-from composite_lab.trace.events import Event, Finished, Observer
+from composite_lab.trace.events import Event, Failed, Finished, Observer
 from composite_lab.trace.model import Result
 
 Question = str | Sequence[Any]
@@ -25,6 +27,8 @@ TOOL_OPTIONS = ("tool_executor", "max_tool_iterations", "on_tool_limit")
 """Options that `run` takes, too, because an executor often belongs to one question."""
 CHECKS: list[Callable[[Strategy], None]] = []
 """What raises `ConfigError` before a run's first call. Rooms above add what only they can know."""
+WATCHERS: list[Callable[[Strategy], Observer | None]] = []
+"""Who wants to watch what is asked with `run`, and how. Rooms above add themselves; none may harm a run."""
 
 
 class Strategy(Frozen):
@@ -86,12 +90,42 @@ class Strategy(Frozen):
         anything is paid for; `QuorumError`, `BudgetExceeded`, `RunTimeout` or the provider's own
         error later, each with the `trace` so far.
         """
-        return run_sync(self.arun(messages, on_event=on_event, **params))
+        ended: list[Failed] = []
+        watching = watchers(self)
+
+        def tell(event: Event) -> None:
+            if isinstance(event, Failed):
+                ended.append(event)
+            for observer in watching:
+                observer(event)
+            if on_event is not None:
+                on_event(event)
+
+        try:
+            return run_sync(self.arun(messages, on_event=tell, **params))
+        except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
+            if ended:  # what was paid for stays readable after an interrupt, too
+                interrupt.trace = ended[-1].trace  # type: ignore[union-attr]
+            raise
 
     @final
     async def arun(self, messages: Question, *, on_event: Observer | None = None, **params: Any) -> Result:
         """The same as `run`, to be awaited."""
-        return await self._execute(messages, params, on_event or _ignore, stream=False)
+        return await self._execute(self._prepare(messages, params, on_event or _ignore))
+
+    @final
+    def start(self, messages: Question, *, on_event: Observer | None = None, **params: Any) -> RunHandle:
+        """Ask, and go on at once: the run goes on in the background. See `RunHandle`.
+
+        It runs on a thread of its own, so it advances while a cell is busy; so do plain tools, also
+        those marked with `on_loop_thread`. Raises `ConfigError` at once, all else from `result()`.
+        """
+        handle = RunHandle(self)
+        run = self._prepare(messages, params, handle.tell)
+        if on_event is not None:
+            handle.observe(on_event)
+        handle.begin(self._execute(run), run.conversation)
+        return handle
 
     @final
     def stream(self, messages: Question, **params: Any) -> Iterator[Event]:
@@ -105,8 +139,9 @@ class Strategy(Frozen):
     async def astream(self, messages: Question, **params: Any) -> AsyncGenerator[Event, None]:
         """The same as `stream`, for `async for`."""
         events: asyncio.Queue[Event | None] = asyncio.Queue()
+        run = self._prepare(messages, params, events.put_nowait, stream=True)
         # A task of its own: its timeouts and task groups must not change tasks between two events.
-        work = asyncio.create_task(self._execute(messages, params, events.put_nowait, stream=True))
+        work = asyncio.create_task(self._execute(run))
         work.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
@@ -117,9 +152,10 @@ class Strategy(Frozen):
             with suppress(BaseException):
                 await work
 
-    async def _execute(
-        self, messages: Question, params: dict[str, Any], emit: Observer, *, stream: bool
-    ) -> Result:
+    def _prepare(
+        self, messages: Question, params: dict[str, Any], emit: Observer, *, stream: bool = False
+    ) -> Run:
+        """All that can be checked before anything is paid for. Raises `ConfigError`."""
         conversation = read_conversation(messages)
         own = {name: value for name, value in params.items() if name in TOOL_OPTIONS}
         params = {name: value for name, value in params.items() if name not in own}
@@ -141,12 +177,14 @@ class Strategy(Frozen):
             max_cost_usd=self.max_cost_usd,
             secrets=secrets,
         )
-        run = Run(strategy, gateway, conversation, params, emit, stream)
+        return Run(strategy, gateway, conversation, params, emit, stream)
+
+    async def _execute(self, run: Run) -> Result:
         try:
             async with asyncio.timeout(self.timeout_s) as limit:
-                answer = await strategy.answer(run)
+                answer = await run.strategy.answer(run)
         except asyncio.CancelledError as error:
-            run.finish(error=error)
+            run.emit(Failed(error, run.finish(error=error)))
             raise
         except TimeoutError as error:
             if not limit.expired():
@@ -166,8 +204,23 @@ class Strategy(Frozen):
             trace=trace,
             response=answer.response,
         )
-        emit(Finished(result))
+        run.emit(Finished(result))
         return result
+
+
+def watchers(strategy: Strategy) -> list[Observer]:
+    """The observers of those who want to watch a run of this strategy. A fault of theirs is a warning."""
+    return [_harmless(observer) for watch in WATCHERS if (observer := watch(strategy)) is not None]
+
+
+def _harmless(observer: Observer) -> Observer:
+    def tell(event: Event) -> None:
+        try:
+            observer(event)
+        except Exception as fault:  # a display that breaks must not take a paid answer with it
+            warnings.warn(f"a run is not shown: {type(fault).__name__}: {fault}", stacklevel=2)
+
+    return tell
 
 
 def _share_endpoint(strategy: Strategy, params: dict[str, Any]) -> tuple[Strategy, dict[str, Any], list[str]]:

@@ -19,7 +19,7 @@ from composite_lab.seats import Seat
 from composite_lab.strategies.conversation import Message, without_tools
 from composite_lab.trace import sink
 from composite_lab.trace.call import Ballot, Call, Standing
-from composite_lab.trace.events import Event, Observer, StageFinished, StageStarted, ToolCallDelta
+from composite_lab.trace.events import Event, Failed, Observer, StageFinished, StageStarted, ToolCallDelta
 from composite_lab.trace.model import Trace, in_stable_order
 from composite_lab.trace.summary import stage_text
 
@@ -201,6 +201,7 @@ class Run:
         trace = self.finish(error=error)
         if self.gateway.calls or not isinstance(error, ConfigError):
             error.trace = trace  # type: ignore[attr-defined]  # a provider's error carries it too
+        self.emit(Failed(error, trace))
         return error
 
     def finish(self, *, answer: Answer | None = None, error: BaseException | None = None) -> Trace:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from composite_lab.trace.call import Call
-from composite_lab.trace.model import Result
+from composite_lab.trace.model import Result, Trace
 
 
 @dataclass(frozen=True)
@@ -67,5 +67,22 @@ class Finished:
     result: Result
 
 
-Event = StageStarted | CallFinished | StageFinished | ReasoningDelta | TextDelta | ToolCallDelta | Finished
+@dataclass(frozen=True)
+class Failed:
+    """The last event of a run that failed or was cancelled: why, and the trace of what was done."""
+
+    error: BaseException
+    trace: Trace
+
+
+Event = (
+    StageStarted
+    | CallFinished
+    | StageFinished
+    | ReasoningDelta
+    | TextDelta
+    | ToolCallDelta
+    | Finished
+    | Failed
+)
 Observer = Callable[[Event], None]

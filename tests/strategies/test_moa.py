@@ -333,3 +333,13 @@ def test_a_trace_that_cannot_be_saved_takes_no_answer_away(seat: SeatMaker, tmp_
             assert lab.MoA(aggregator=seat("a")).run(QUESTION).text
     finally:
         lab.save_traces(None)
+
+
+def test_an_observer_is_told_of_a_failure_and_its_trace(fake_openai: FakeServer, seat: SeatMaker) -> None:
+    events: list[object] = []
+    with pytest.raises(lab.QuorumError) as raised:
+        panel(seat, 2, "+status=400").run(QUESTION, on_event=events.append)
+    last = events[-1]
+    assert isinstance(last, lab.Failed)
+    assert last.error is raised.value
+    assert last.trace is raised.value.trace
