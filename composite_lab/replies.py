@@ -13,7 +13,7 @@ from composite_lab.seats import Seat
 from composite_lab.trace.call import Call
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reply:
     """A sub-call that succeeded: its Call, and LiteLLM's response."""
 
@@ -36,11 +36,12 @@ def read_message(response: Any) -> dict[str, Any]:
 
 def read_answer(response: Any) -> dict[str, Any]:
     """The Call fields that hold the answer: text, reasoning, tool calls, finish reason, model."""
-    message = read_message(response)
+    message = response.choices[0].message if response.choices else None
+    tool_calls = getattr(message, "tool_calls", None)
     return {
-        "text": message.get("content"),
-        "reasoning": message.get("reasoning_content"),
-        "tool_calls": message.get("tool_calls") or [],
+        "text": printable_in(getattr(message, "content", None)),
+        "reasoning": printable_in(getattr(message, "reasoning_content", None)),
+        "tool_calls": read_message(response)["tool_calls"] if tool_calls else [],
         "finish_reason": response.choices[0].finish_reason if response.choices else None,
         "response_model": response.model,
         "cache_hit": is_from_cache(response),

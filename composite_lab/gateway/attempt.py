@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,13 +32,13 @@ class Attempt:
     """One attempt. Its `run` returns the Reply or raises `CallFailed`; either way there is a Call."""
 
     gateway: Gateway
+    call_id: str
     seat: Seat
     messages: list[dict[str, Any]]
     place: Place
     number: int
     params: dict[str, Any]
     stream: Observer | None
-    call_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     first_token_s: float | None = None
     shown: bool = False
     partial: list[str] = field(default_factory=list)
@@ -66,6 +65,8 @@ class Attempt:
         return self._succeed(response)
 
     async def _send(self) -> Any:
+        if self.stream is None and not self.seat.is_composite:
+            return await litellm.acompletion(**self._request())
         with self._as_enclosing():
             if self.stream is None:
                 return await litellm.acompletion(**self._request())

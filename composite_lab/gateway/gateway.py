@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import litellm
@@ -56,6 +57,7 @@ class Gateway:
         self.trace_id = str(uuid.uuid4())
         self.strategy = strategy
         self.calls: list[Call] = []
+        self._numbers = count(1)
         self.spent_usd = 0.0
         self._emit = emit
         self._max_concurrency = max_concurrency
@@ -108,6 +110,7 @@ class Gateway:
         async def attempt_number(number: int) -> Reply:
             attempt = Attempt(
                 gateway=self,
+                call_id=self._next_call_id(),
                 seat=seat,
                 messages=messages,
                 place=place,
@@ -117,6 +120,9 @@ class Gateway:
             )
             if seat.is_composite:  # its own calls take their own places in its own limiter
                 return await attempt.run()
+            if self._enclosing is None:
+                async with self._limiter:
+                    return await attempt.run()
             async with self._slot():
                 return await attempt.run()
 
@@ -137,6 +143,10 @@ class Gateway:
                     raise first
                 return await attempt_number(attempt.num - 1)
         raise AssertionError("stamina always returns or raises")
+
+    def _next_call_id(self) -> str:
+        # Shaped like a UUID. The run's own random one makes it unique; another for each call costs more CPU.
+        return f"{self.trace_id[:24]}{next(self._numbers):012x}"
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:

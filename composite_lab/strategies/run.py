@@ -85,26 +85,13 @@ class Run:
         fewer than `quorum` came.
         """
         self.emit(StageStarted(stage, round_, len(jobs)))
-        grace = self.strategy.straggler_grace_s
-        outcomes: dict[asyncio.Task[Reply | CallFailed], int] = {}
-        async with asyncio.TaskGroup() as group:
+        outcomes: list[asyncio.Task[Reply | CallFailed]] = []
+        async with asyncio.TaskGroup() as group:  # at its end all calls have ended
             for position, job in enumerate(jobs):
-                draw = sum(earlier.seat == job.seat for earlier in jobs[:position])
-                place = Place(stage, role, round_, job.index, job.sample, draw)
-                outcomes[group.create_task(self._ask(job, place))] = position
-            pending = set(outcomes)
-            deadline: float | None = None
-            clock = asyncio.get_running_loop().time
-            while pending:
-                left = None if deadline is None else max(0.0, deadline - clock())
-                done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                if not done:  # the grace is over; the group waits for the ends of those that are cut
-                    for task in pending:
-                        task.cancel()
-                    break
-                enough = sum(_is_reply(task) for task in outcomes) >= quorum
-                if enough and deadline is None and grace is not None:
-                    deadline = clock() + grace
+                place = Place(stage, role, round_, job.index, job.sample, _draw(jobs, position))
+                outcomes.append(group.create_task(self._ask(job, place)))
+            if self.strategy.straggler_grace_s is not None:
+                await _cut_stragglers(outcomes, quorum, self.strategy.straggler_grace_s)
         settled = [None if task.cancelled() else task.result() for task in outcomes]
         replies = [outcome if isinstance(outcome, Reply) else None for outcome in settled]
         self._say(stage, round_, wording)
@@ -249,6 +236,30 @@ def _tool_text(call: Call) -> str:
 def reasoning_heading(strategy: Strategy) -> str:
     """What stands above the final model's own reasoning in `reasoning_content`."""
     return f"## Reasoning of the {strategy.final_role}, {strategy.final_seat}\n\n"
+
+
+def _draw(jobs: Sequence[Job], position: int) -> int:
+    """How many jobs before this one ask an equal seat."""
+    seat = jobs[position].seat
+    return sum(job.seat.model == seat.model and job.seat == seat for job in jobs[:position])
+
+
+async def _cut_stragglers(
+    outcomes: Sequence[asyncio.Task[Reply | CallFailed]], quorum: int, grace_s: float
+) -> None:
+    """Wait for all, but once `quorum` replies are in only `grace_s` seconds more; then cut the rest."""
+    pending = set(outcomes)
+    deadline: float | None = None
+    clock = asyncio.get_running_loop().time
+    while pending:
+        left = None if deadline is None else max(0.0, deadline - clock())
+        done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            for task in pending:
+                task.cancel()
+            return
+        if deadline is None and sum(_is_reply(task) for task in outcomes) >= quorum:
+            deadline = clock() + grace_s
 
 
 def _is_reply(task: asyncio.Task[Reply | CallFailed]) -> bool:
