@@ -4,6 +4,8 @@ Importing this package makes LiteLLM know `composite/moa/<model>` and `composite
 """
 
 import os
+import sys
+from typing import TYPE_CHECKING, Any
 
 # LiteLLM fetches a price list on import unless told otherwise, and importing a library should touch no
 # network. Set it to "False" before the import to have the newest prices fetched.
@@ -16,7 +18,9 @@ from composite_lab.errors import (
     ConfigError,
     EmptyAnswer,
     QuorumError,
+    RunCancelled,
     RunTimeout,
+    StoreError,
     ToolLoopError,
     TruncatedStream,
 )
@@ -30,12 +34,14 @@ from composite_lab.profiles import (
 from composite_lab.provider import register, trace_of
 from composite_lab.seats import Seat
 from composite_lab.strategies.council import Council
+from composite_lab.strategies.handle import RunHandle
 from composite_lab.strategies.moa import MoA
 from composite_lab.strategies.prompts import CouncilPrompts, MoAPrompts
 from composite_lab.tools import on_loop_thread
 from composite_lab.trace.call import Ballot, Call, Standing, Usage
 from composite_lab.trace.events import (
     CallFinished,
+    Failed,
     Finished,
     ReasoningDelta,
     StageFinished,
@@ -48,6 +54,23 @@ from composite_lab.trace.otel import export_trace
 from composite_lab.trace.sink import load_traces, save_traces
 from composite_lab.trace.summary import Summary
 
+if TYPE_CHECKING:
+    from composite_lab.batch.compare import acompare, compare, estimate
+    from composite_lab.batch.comparison import Comparison
+    from composite_lab.batch.scoring import (
+        Contains,
+        ExactMatch,
+        JsonSchema,
+        NumericMatch,
+        PairwiseJudge,
+        Regex,
+        RubricJudge,
+        Score,
+    )
+    from composite_lab.batch.store import Store
+    from composite_lab.notebook import plots
+    from composite_lab.notebook.display import explore
+
 __version__ = "0.1.0"
 __all__ = [
     "Ballot",
@@ -55,22 +78,36 @@ __all__ = [
     "Call",
     "CallFinished",
     "CallTimeout",
+    "Comparison",
     "CompositeError",
     "ConfigError",
+    "Contains",
     "Council",
     "CouncilPrompts",
     "EmptyAnswer",
+    "ExactMatch",
+    "Failed",
     "Finished",
+    "JsonSchema",
     "MoA",
     "MoAPrompts",
+    "NumericMatch",
+    "PairwiseJudge",
     "QuorumError",
     "ReasoningDelta",
+    "Regex",
     "Result",
+    "RubricJudge",
+    "RunCancelled",
+    "RunHandle",
     "RunTimeout",
+    "Score",
     "Seat",
     "StageFinished",
     "StageStarted",
     "Standing",
+    "Store",
+    "StoreError",
     "Summary",
     "TextDelta",
     "ToolCallDelta",
@@ -78,10 +115,15 @@ __all__ = [
     "Trace",
     "TruncatedStream",
     "Usage",
+    "acompare",
+    "compare",
+    "estimate",
+    "explore",
     "export_trace",
     "load_profiles",
     "load_traces",
     "on_loop_thread",
+    "plots",
     "profile",
     "profile_names",
     "profiles_schema",
@@ -92,3 +134,45 @@ __all__ = [
 ]
 
 register()
+
+# Where IPython runs, results and runs show themselves.
+if "IPython" in sys.modules and (_shell := sys.modules["IPython"].get_ipython()) is not None:
+    from composite_lab.notebook.display import register_formatters
+    from composite_lab.notebook.progress import follow_runs
+
+    register_formatters(_shell)
+    follow_runs(_shell)
+
+
+# These bring pandas, scipy, matplotlib or ipywidgets, which take their time to import: on first use.
+_ON_USE = {
+    "Comparison": "composite_lab.batch.comparison",
+    "Contains": "composite_lab.batch.scoring",
+    "ExactMatch": "composite_lab.batch.scoring",
+    "JsonSchema": "composite_lab.batch.scoring",
+    "NumericMatch": "composite_lab.batch.scoring",
+    "PairwiseJudge": "composite_lab.batch.scoring",
+    "Regex": "composite_lab.batch.scoring",
+    "RubricJudge": "composite_lab.batch.scoring",
+    "Score": "composite_lab.batch.scoring",
+    "Store": "composite_lab.batch.store",
+    "acompare": "composite_lab.batch.compare",
+    "compare": "composite_lab.batch.compare",
+    "estimate": "composite_lab.batch.compare",
+    "explore": "composite_lab.notebook.display",
+    "plots": "composite_lab.notebook",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    if name == "plots":
+        return import_module("composite_lab.notebook.plots")
+    return getattr(import_module(_ON_USE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_USE})

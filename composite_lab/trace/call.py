@@ -40,7 +40,8 @@ class Call(Record):
     A retry is another Call with a higher `attempt`. Times are seconds on a monotonic clock, costs
     USD, None where unknown. `cached_tokens` are part of `prompt_tokens`, `reasoning_tokens` of
     `completion_tokens`. A call to a composite carries neither tokens nor cost of its own
-    (`usage_source="children"`); its sub-calls name it as `parent_call_id`.
+    (`usage_source="children"`); its sub-calls name it as `parent_call_id`. A call that a comparison's
+    store answered costs 0 and keeps what it cost and took when it was paid for (`original_…`).
     """
 
     trace_id: str
@@ -73,6 +74,8 @@ class Call(Record):
     cost_usd: float | None = None
     cost_source: CostSource = "missing"
     cache_hit: bool | None = None
+    original_cost_usd: float | None = None
+    original_latency_s: float | None = None
     seat_name: str | None = None
     messages: list[dict[str, Any]] = Field(default_factory=list, repr=False)
     params: dict[str, Any] = Field(default_factory=dict, repr=False)

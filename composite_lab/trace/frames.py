@@ -41,6 +41,7 @@ COLUMNS = [
     *_columns("Float64", "cost_usd"),  # None becomes NA: an unknown price is not free
     *_columns("string", "cost_source"),
     *_columns("boolean", "cache_hit"),
+    *_columns("Float64", "original_cost_usd", "original_latency_s"),
 ]
 TEXT_COLUMNS = [Column("messages", "object", "messages"), Column("text", "string", "text")]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from composite_lab.trace.call import Call, Record, Usage
 
+AnyCall = TypeVar("AnyCall")
 EXCERPT_CHARS = 1_000
 """How much of one answer `reasoning_content` quotes, in characters. The trace keeps all of it."""
 
@@ -49,6 +50,17 @@ def total_cost(calls: Iterable[Call]) -> float | None:
     return sum(known) if known else None
 
 
+def is_unpriced(call: Call) -> bool:
+    """Whether the call may have cost something that nobody knows."""
+    # A refused call is not billed; one that ran and was cut may be.
+    return (
+        call.cost_usd is None
+        and call.status != "error"
+        and call.usage_source != "children"
+        and call.stage != "tool"
+    )
+
+
 def summarize(
     trace_id: str, strategy: str, status: str, calls: Sequence[Call], wall_time_s: float
 ) -> Summary:
@@ -63,12 +75,34 @@ def summarize(
         failures=sum(call.status != "ok" for call in calls),
         usage=Usage.of(calls),
         cost_usd=total_cost(calls),
-        unpriced_calls=sum(_is_unpriced(call) for call in calls),
+        unpriced_calls=sum(is_unpriced(call) for call in calls),
         wall_time_s=wall_time_s,
-        critical_path_s=_critical_path(top),
+        critical_path_s=_chain_s(critical_path(top)),
         summed_latency_s=summed,
         speedup=summed / wall_time_s if wall_time_s > 0 and top else None,
     )
+
+
+def critical_path(calls: Sequence[AnyCall]) -> list[AnyCall]:
+    """The calls of the longest chain that waited for one another, by their start.
+
+    Stages and rounds wait for each other, and so do a seat's attempts; the seats of a stage do not.
+    So of each stage and round this has all attempts of the seat that took longest, with the pauses
+    between them; of equals the first seat. Calls below one of `calls` are inside of its time and left
+    out. Takes the Calls of one trace, or rows with the same attributes, like those that
+    `trace.to_dataframe().itertuples()` gives.
+    """
+    rows: list[Any] = list(calls)
+    known = {row.call_id for row in rows}
+    seats: dict[tuple[str, int], dict[tuple[int, int], list[Any]]] = {}
+    for row in rows:
+        # In a frame, no parent is pandas' NA, which is in no set of names either.
+        if row.parent_call_id not in known:
+            stage = seats.setdefault((row.stage, row.round), {})
+            stage.setdefault((row.seat, row.sample), []).append(row)
+    slowest = [min(stage.items(), key=lambda seat: (-_span_s(seat[1]), seat[0])) for stage in seats.values()]
+    path = [row for _, attempts in slowest for row in attempts]
+    return sorted(path, key=lambda row: (row.start_offset_s, row.attempt))
 
 
 def stage_text(title: str, calls: Sequence[Call], wording: Callable[[Call], str] | None = None) -> str:
@@ -97,24 +131,15 @@ def excerpt(text: str, limit: int = EXCERPT_CHARS) -> str:
     return f"{text[:limit].rstrip()} … [{len(text) - limit} more characters]"
 
 
-def _is_unpriced(call: Call) -> bool:
-    # A refused call is not billed; one that ran and was cut may be.
-    return (
-        call.cost_usd is None
-        and call.status != "error"
-        and call.usage_source != "children"
-        and call.stage != "tool"
-    )
+def _chain_s(path: Sequence[Call]) -> float:
+    """Seconds from the first start to the last end of each link of a critical path, added up."""
+    links: dict[tuple[str, int], list[Call]] = {}
+    for call in path:
+        links.setdefault((call.stage, call.round), []).append(call)
+    return sum(map(_span_s, links.values()))
 
 
-def _critical_path(calls: Sequence[Call]) -> float:
-    """Stages wait for each other, and so do a seat's attempts; the seats of a stage do not."""
-    seats: dict[tuple[str, int, int, int], tuple[float, float]] = {}
-    for call in calls:
-        key = (call.stage, call.round, call.seat, call.sample)
-        start, end = seats.get(key, (math.inf, 0.0))
-        seats[key] = (min(start, call.start_offset_s), max(end, call.start_offset_s + call.latency_s))
-    longest: dict[tuple[str, int], float] = {}
-    for (stage, round_, _, _), (start, end) in seats.items():
-        longest[stage, round_] = max(longest.get((stage, round_), 0.0), end - start)
-    return sum(longest.values())
+def _span_s(calls: Sequence[Any]) -> float:
+    start = min(call.start_offset_s for call in calls)
+    end = max(call.start_offset_s + call.latency_s for call in calls)
+    return float(end - start)

@@ -25,6 +25,7 @@ CALL_DTYPES = {
     "time_to_first_token_s": "Float64", "prompt_tokens": "Int64", "completion_tokens": "Int64",
     "total_tokens": "Int64", "cached_tokens": "Int64", "reasoning_tokens": "Int64",
     "usage_source": "string", "cost_usd": "Float64", "cost_source": "string", "cache_hit": "boolean",
+    "original_cost_usd": "Float64", "original_latency_s": "Float64",
 }  # fmt: skip
 MESSAGE_DTYPES = {
     "trace_id": "string", "call_id": "string", "stage": "string", "seat": "Int64", "sample": "Int64",
@@ -63,7 +64,7 @@ FULL = call(
     parent_call_id="p", round=1, seat=2, sample=3, attempt=4, provider="openai", response_model="a-1",
     error_type="E", error_message="e", finish_reason="stop", time_to_first_token_s=0.5, prompt_tokens=6,
     completion_tokens=7, total_tokens=13, cached_tokens=0, reasoning_tokens=1, usage_source="provider",
-    cost_usd=0.25, cost_source="litellm", cache_hit=False,
+    cost_usd=0.25, cost_source="litellm", cache_hit=False, original_cost_usd=0.5, original_latency_s=1.5,
 )  # fmt: skip
 
 
@@ -83,7 +84,7 @@ def test_row_shows_the_fields_of_its_call() -> None:
 
 def test_unknown_is_na_and_never_zero_or_empty() -> None:
     frame = trace(call(), FULL).to_dataframe()
-    assert len(UNKNOWN) == 14
+    assert len(UNKNOWN) == 16
     assert frame.loc[0, UNKNOWN].isna().all()
     assert frame.loc[0].isna().sum() == len(UNKNOWN)
     assert frame.loc[1].notna().all()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from composite_lab import Call, Summary
-from composite_lab.trace.summary import excerpt, stage_text, summarize, total_cost
+from composite_lab.trace.frames import calls_frame
+from composite_lab.trace.summary import critical_path, excerpt, stage_text, summarize, total_cost
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
@@ -134,6 +135,49 @@ def test_summary_does_not_depend_on_the_order_of_the_calls() -> None:
     for seed in range(20):
         random.Random(seed).shuffle(calls)
         assert summary(*calls).critical_path_s == pytest.approx(expected)
+
+
+CHAIN = [
+    call(0.0, 2.0, call_id="a0", status="error"),
+    call(2.5, 1.0, call_id="a1", attempt=1),
+    call(0.0, 3.0, call_id="b", seat=1),
+    call(0.0, 3.4, call_id="b2", seat=1, sample=1),
+    call(2.6, 0.9, call_id="inner", parent_call_id="a1", stage="opinions"),
+    call(4.0, 1.0, call_id="c", round=1),
+    call(4.0, 2.0, call_id="d", round=1, seat=1),
+    call(6.0, 1.0, call_id="z", stage="aggregation", role="aggregator"),
+]
+
+
+def test_critical_path_is_all_attempts_of_the_slowest_seat_of_each_stage_and_round() -> None:
+    assert [one.call_id for one in critical_path(CHAIN)] == ["a0", "a1", "d", "z"]
+    assert all(any(one is given for given in CHAIN) for one in critical_path(CHAIN))
+    assert summary(*CHAIN).critical_path_s == pytest.approx(3.5 + 2.0 + 1.0)
+
+
+def test_seat_that_started_late_is_on_the_critical_path_only_if_it_took_longest() -> None:
+    calls = [call(0.0, 2.0, call_id="long"), call(1.0, 1.5, call_id="late", seat=1)]
+    assert [one.call_id for one in critical_path(calls)] == ["long"]
+    assert summary(*calls).critical_path_s == pytest.approx(2.0)
+
+
+def test_critical_path_is_the_same_in_any_order_also_among_equals() -> None:
+    calls = [*CHAIN, call(4.0, 2.0, call_id="e", round=1, seat=2)]
+    for seed in range(20):
+        random.Random(seed).shuffle(calls)
+        assert [one.call_id for one in critical_path(calls)] == ["a0", "a1", "d", "z"]
+
+
+def test_critical_path_takes_the_rows_of_a_frame() -> None:
+    rows = list(calls_frame(CHAIN).itertuples())
+    assert [row.Index for row in critical_path(rows)] == [0, 1, 6, 7]
+
+
+def test_calls_whose_parent_is_not_among_them_are_on_top_of_the_critical_path() -> None:
+    inner = [call(0.0, 1.0, call_id="x", parent_call_id="gone"), call(0.0, 2.0, call_id="y", seat=1)]
+    assert [one.call_id for one in critical_path(inner)] == ["y"]
+    assert [one.call_id for one in critical_path(inner[:1])] == ["x"]
+    assert critical_path([]) == []
 
 
 def test_run_without_a_call_has_totals_of_nothing() -> None:

@@ -1,0 +1,1 @@
+"""How runs show themselves in a notebook: pages, explorer, pictures, progress."""
