@@ -54,3 +54,11 @@ class EmptyAnswer(CompositeError):
 
 class ToolLoopError(CompositeError):
     """The model was still asking for tools when `max_tool_iterations` was reached."""
+
+
+class StoreError(CompositeError):
+    """The store of a comparison cannot be read or written. What it kept before is safe."""
+
+
+class EngineError(CompositeError):
+    """The workers of a comparison did not start or are gone. What they paid for before is in the store."""

@@ -104,7 +104,7 @@ class Seat(Frozen):
         for name in self.params:
             if name in type(self).model_fields:
                 raise ValueError(f"params[{name!r}] is a field of its own: Seat({name}=…)")
-        if secret := next(filter(_is_secret_name, _names_in(self.params)), None):
+        if secret := next(filter(is_secret_name, _names_in(self.params)), None):
             place = "extra_headers" if secret.endswith("headers") else "credentials"
             raise ValueError(f"params holds {secret!r}, which looks like a secret: put it into `{place}`")
         return self
@@ -203,11 +203,12 @@ def describe(fault: Mapping[str, Any]) -> str:
     path = [str(part) for part in fault["loc"]]
     message = str(fault["msg"]).removeprefix("Value error, ")
     told_below = isinstance(fault.get("ctx", {}).get("error"), ConfigError)
-    hidden = not path or told_below or fault["type"] == "missing" or any(map(_is_secret_name, path))
+    hidden = not path or told_below or fault["type"] == "missing" or any(map(is_secret_name, path))
     return message if hidden else f"{message} (given: {_shown(fault['input'])!r})"
 
 
-def _is_secret_name(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
+    """True for the name of something that looks like a key, a token or a password."""
     return _SECRET_NAME.search(name) is not None and _NO_SECRET.search(name) is None
 
 
@@ -224,7 +225,7 @@ def _names_in(value: Any) -> Iterator[str]:
 def _shown(value: Any) -> Any:
     """The value with what looks like a secret masked."""
     if isinstance(value, dict):
-        return {name: MASK if _is_secret_name(str(name)) else _shown(below) for name, below in value.items()}
+        return {name: MASK if is_secret_name(str(name)) else _shown(below) for name, below in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(map(_shown, value))
     return value

@@ -15,6 +15,7 @@ import litellm
 from litellm.exceptions import Timeout
 
 from composite_lab.errors import CallTimeout, TruncatedStream
+from composite_lab.gateway.memory import Remembered
 from composite_lab.gateway.models import cost_of, provider_of, recordable
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing, Place
 from composite_lab.redaction import printable
@@ -168,6 +169,13 @@ class Attempt:
         call = Call(**self._facts("ok"), **read_answer(response), **money)
         self.gateway.record(call)
         return Reply(call, response)
+
+    def remembered(self, earlier: Remembered) -> Reply:
+        """The Reply that an earlier answer to the same request gives, without asking anybody."""
+        self.started_at, self.start = datetime.now(UTC), time.perf_counter()
+        call = Call(**self._facts("ok"), **earlier.as_fields())
+        self.gateway.record(call)
+        return Reply(call, litellm.ModelResponse(**earlier.response))
 
     def _failure(self, status: Status, error: Exception) -> CallFailed:
         call = self._failed(status, error)

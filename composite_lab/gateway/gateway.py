@@ -17,7 +17,8 @@ import stamina
 
 from composite_lab.errors import BudgetExceeded, ConfigError
 from composite_lab.gateway.attempt import Attempt
-from composite_lab.gateway.models import has_price, provider_of
+from composite_lab.gateway.memory import MEMORY, Remembered, Request
+from composite_lab.gateway.models import check_price, provider_of
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Place
 from composite_lab.gateway.retrying import WAIT_INITIAL_S, WAIT_MAX_S, pause_before_retry
 from composite_lab.redaction import printable, redact, redact_error
@@ -73,11 +74,6 @@ class Gateway:
         for seat in seats:
             self._check(seat)
 
-    @property
-    def is_nested(self) -> bool:
-        """True when this run is a sub-call of another composite."""
-        return self._enclosing is not None
-
     def elapsed_s(self) -> float:
         """Seconds since the run began."""
         return time.perf_counter() - self._start
@@ -104,26 +100,30 @@ class Gateway:
         With `stream` its pieces go to that observer as they come, and it is not repeated once one has.
         Raises `CallFailed`, or `BudgetExceeded` when the money is spent.
         """
+        request = Request(seat, messages, (params or {}) | seat.call_params(place.sample), place)
+        memory = MEMORY.get()
+        if memory is None or seat.is_composite or stream is not None:
+            return await self._pay(request, stream)
+        key = request.key(memory.repeat)
+        earlier = await memory.recall(key, request)
+        if earlier is not None:
+            return self._attempt(request).remembered(earlier)
+        try:
+            reply = await self._pay(request, stream)
+            memory.remember(key, Remembered.of(reply.call, reply.response))
+        finally:
+            memory.let_go(key)
+        return reply
+
+    async def _pay(self, request: Request, stream: Observer | None) -> Reply:
+        seat = request.seat
         retries = seat.retries if seat.retries is not None else 0 if seat.is_composite else self._retries
-        merged = (params or {}) | seat.call_params(place.sample)
 
         async def attempt_number(number: int) -> Reply:
-            attempt = Attempt(
-                gateway=self,
-                call_id=self._next_call_id(),
-                seat=seat,
-                messages=messages,
-                place=place,
-                number=number,
-                params=merged,
-                stream=stream,
-            )
+            attempt = self._attempt(request, number, stream)
             if seat.is_composite:  # its own calls take their own places in its own limiter
                 return await attempt.run()
-            if self._enclosing is None:
-                async with self._limiter:
-                    return await attempt.run()
-            async with self._slot():
+            async with self._limiter if self._is_alone else self._slot():
                 return await attempt.run()
 
         try:
@@ -144,19 +144,35 @@ class Gateway:
                 return await attempt_number(attempt.num - 1)
         raise AssertionError("stamina always returns or raises")
 
-    def _next_call_id(self) -> str:
-        # Shaped like a UUID. The run's own random one makes it unique; another for each call costs more CPU.
-        return f"{self.trace_id[:24]}{next(self._numbers):012x}"
+    def _attempt(self, request: Request, number: int = 0, stream: Observer | None = None) -> Attempt:
+        return Attempt(
+            gateway=self,
+            # Shaped like a UUID. The run's own random one makes it unique; one more for each call costs CPU.
+            call_id=f"{self.trace_id[:24]}{next(self._numbers):012x}",
+            seat=request.seat,
+            messages=request.messages,
+            place=request.place,
+            number=number,
+            params=request.params,
+            stream=stream,
+        )
+
+    @property
+    def _is_alone(self) -> bool:
+        return self._enclosing is None and MEMORY.get() is None
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
-        """A place among the calls under way, in this run and in those around it."""
+        """A place among the calls under way: in this run, in those around it, in the comparison."""
         async with self._limiter:
-            if self._enclosing is None:
-                yield
-            else:
+            if self._enclosing is not None:
                 async with self._enclosing.gateway._slot():
                     yield
+            elif (memory := MEMORY.get()) is not None:
+                async with memory.slot():
+                    yield
+            else:
+                yield
 
     def check_budget(self) -> None:
         """Raise `BudgetExceeded` when this run, or one around it, has spent what it may."""
@@ -167,6 +183,8 @@ class Gateway:
             )
         if self._enclosing:
             self._enclosing.gateway.check_budget()
+        elif (memory := MEMORY.get()) is not None:
+            memory.check_budget()
 
     def record(self, call: Call) -> None:
         """Keep a call, count its cost and tell the observer."""
@@ -197,7 +215,10 @@ class Gateway:
     def _capped(self) -> bool:
         if self._max_cost_usd is not None:
             return True
-        return self._enclosing is not None and self._enclosing.gateway._capped()
+        if self._enclosing is not None:
+            return self._enclosing.gateway._capped()
+        memory = MEMORY.get()
+        return memory is not None and memory.has_cap
 
     def _check(self, seat: Seat) -> None:
         if self._depth + nesting_depth(seat.model) > MAX_DEPTH:
@@ -206,10 +227,12 @@ class Gateway:
             )
         if seat.plain_model is None:  # a profile: the run inside of this call checks its models
             return
-        provider = provider_of(seat.plain_model)
-        stated = seat.input_cost_per_token is not None
-        if self._capped() and not stated and not has_price(seat.plain_model, provider):
-            raise ConfigError(
-                f"max_cost_usd needs to know what {seat.model!r} costs, and LiteLLM has no price for it: "
-                "state input_cost_per_token and output_cost_per_token on its Seat"
-            )
+        provider_of(seat.plain_model)
+        if self._capped():
+            check_price(seat)
+
+    @property
+    def is_recorded(self) -> bool:
+        """True when the run is one of its own and real: not a sub-call, not one of an estimate."""
+        memory = MEMORY.get()
+        return self._enclosing is None and not (memory is not None and memory.is_pretence)

@@ -11,7 +11,7 @@ from litellm.constants import OPENAI_CHAT_COMPLETION_PARAMS
 from litellm.exceptions import BadRequestError
 
 from composite_lab.errors import ConfigError
-from composite_lab.seats import COMPOSITE_PREFIX, unknown_name
+from composite_lab.seats import COMPOSITE_PREFIX, Seat, unknown_name
 
 _OWN_PARAMS = {"stream", "stream_options", "max_retries", "request_timeout", "timeout", "deployment_id"}
 _MORE_PARAMS = {"top_k", "min_p", "repetition_penalty", "drop_params", "allowed_openai_params"}
@@ -54,14 +54,35 @@ def recordable(value: Any) -> Any:
     return getattr(value, "__name__", type(value).__name__)
 
 
-def has_price(model: str, provider: str) -> bool:
+def price_of(seat: Seat, prompt_tokens: int, completion_tokens: int) -> float | None:
+    """What a call of that size costs in USD, None when no price is known."""
+    if seat.input_cost_per_token is not None and seat.output_cost_per_token is not None:
+        return prompt_tokens * seat.input_cost_per_token + completion_tokens * seat.output_cost_per_token
     try:
-        litellm.cost_per_token(
-            model=model, custom_llm_provider=provider, prompt_tokens=1, completion_tokens=1
+        costs = litellm.cost_per_token(
+            model=seat.model,
+            custom_llm_provider=provider_of(seat.model),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
         )
-    except Exception:
-        return False
-    return True
+    except Exception:  # LiteLLM raises a bare Exception for a model without a price
+        return None
+    return float(sum(costs))
+
+
+def check_price(seat: Seat) -> None:
+    """Raise `ConfigError` when nobody knows what a seat's model costs."""
+    plain = seat.model_copy(update={"model": seat.plain_model or seat.model})
+    if price_of(plain, 1, 1) is None:
+        raise ConfigError(
+            f"max_cost_usd needs to know what {seat.model!r} costs, and LiteLLM has no price for it: "
+            "state input_cost_per_token and output_cost_per_token on its Seat"
+        )
+
+
+def count_tokens(model: str, messages: list[dict[str, Any]]) -> int:
+    """How many prompt tokens a conversation is, by LiteLLM's tokenizer for the model."""
+    return int(litellm.token_counter(model=model, messages=messages))
 
 
 def cost_of(response: Any, model: str) -> float | None:

@@ -128,6 +128,11 @@ class Strategy(Frozen):
         return handle
 
     @final
+    def check(self, messages: Question, **params: Any) -> None:
+        """Raise `ConfigError` if `run` could not ask this; calls nobody."""
+        self._prepare(messages, params, _ignore)
+
+    @final
     def stream(self, messages: Question, **params: Any) -> Iterator[Event]:
         """Ask, and get events as they happen: stages, calls, pieces of the answer, last `Finished`.
 

@@ -38,6 +38,16 @@ class Job:
     index: int
     sample: int = 0
 
+    def asks_the_same(self, other: Job) -> bool:
+        """True when both send the same request, so that only the draw tells their answers apart."""
+        mine, theirs = self.seat, other.seat
+        return (
+            mine.model == theirs.model
+            and mine.api_base == theirs.api_base
+            and mine.call_params(self.sample) == theirs.call_params(other.sample)
+            and self.messages == other.messages
+        )
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -88,7 +98,8 @@ class Run:
         outcomes: list[asyncio.Task[Reply | CallFailed]] = []
         async with asyncio.TaskGroup() as group:  # at its end all calls have ended
             for position, job in enumerate(jobs):
-                place = Place(stage, role, round_, job.index, job.sample, _draw(jobs, position))
+                draw = sum(map(job.asks_the_same, jobs[:position]))
+                place = Place(stage, role, round_, job.index, job.sample, draw)
                 outcomes.append(group.create_task(self._ask(job, place)))
             if self.strategy.straggler_grace_s is not None:
                 await _cut_stragglers(outcomes, quorum, self.strategy.straggler_grace_s)
@@ -220,7 +231,7 @@ class Run:
             standings=self.standings,
             notes=self.notes,
         )
-        if not self.gateway.is_nested:  # an outer run's trace holds this one's calls
+        if self.gateway.is_recorded:
             try:
                 sink.record(trace)
             except (OSError, ValueError) as fault:  # the answer is paid for: a full disk must not take it
@@ -236,12 +247,6 @@ def _tool_text(call: Call) -> str:
 def reasoning_heading(strategy: Strategy) -> str:
     """What stands above the final model's own reasoning in `reasoning_content`."""
     return f"## Reasoning of the {strategy.final_role}, {strategy.final_seat}\n\n"
-
-
-def _draw(jobs: Sequence[Job], position: int) -> int:
-    """How many jobs before this one ask an equal seat."""
-    seat = jobs[position].seat
-    return sum(job.seat.model == seat.model and job.seat == seat for job in jobs[:position])
 
 
 async def _cut_stragglers(

@@ -1,0 +1,1 @@
+"""Many prompts at once: strategies run on them, scored and compared."""

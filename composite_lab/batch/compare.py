@@ -1,0 +1,106 @@
+"""compare: strategies on the same prompts. What is in the store is not paid for again."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from composite_lab.batch.comparison import Comparison
+from composite_lab.batch.estimate import Forecast, forecast
+from composite_lab.batch.experiment import Experiment
+from composite_lab.batch.plan import StrategyLike
+from composite_lab.batch.prompts import Prompts
+from composite_lab.batch.store import Store
+from composite_lab.loop import run_sync
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def experiment(
+    strategies: Mapping[str, StrategyLike],
+    prompts: Prompts,
+    *,
+    scorer: Any = None,
+    store: str | Path | Store | None = None,
+    repeats: int = 1,
+    max_concurrency: int = 64,
+    max_cost_usd: float | None = None,
+    baseline: str | None = None,
+    engine: Any = "asyncio",
+    progress: bool = True,
+    params: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """Ask every strategy every prompt, score the answers, and return a `Comparison`.
+
+    `strategies` are models, Seats, runners or names of profiles, each under the name that frames show.
+    `prompts` are strings, message lists, a DataFrame, or a JSONL, CSV or Parquet file with `prompt` or
+    `messages`, and `id`, `target` and further columns. `scorer` is a name ("exact_match",
+    "numeric_match", …), a scorer, a function `(text, target, row)`, or a `PairwiseJudge`, which sets each
+    strategy against the `baseline`, by default the first. `params` go to the final calls.
+
+    With a `store` (a path) every answer is kept as it comes: after a crash, with one more strategy or
+    with another chairman, the same call pays only for what is new. `max_cost_usd` caps what all answers
+    behind the comparison cost together, those of earlier sessions included. `max_concurrency` bounds the
+    calls under way. `engine` is "asyncio", "processes", "dask", a scheduler's address or a Client.
+
+    A run that fails is a row. Raises `ConfigError` before anything is paid for, and `StoreError` when
+    answers can no longer be kept; an error or an interrupt carries the `comparison` so far.
+    """
+    return Experiment.of(
+        strategies,
+        prompts,
+        scorer=scorer,
+        store=store,
+        repeats=repeats,
+        max_concurrency=max_concurrency,
+        max_cost_usd=max_cost_usd,
+        baseline=baseline,
+        engine=engine,
+        progress=progress,
+        params=params,
+    )
+
+
+def _from_experiment(
+    prepare: Callable[P, Experiment],
+) -> Callable[[Callable[[Experiment], T]], Callable[P, T]]:
+    """Give a function of an experiment the options that an experiment is made with."""
+
+    def take(function: Callable[[Experiment], T]) -> Callable[P, T]:
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            return function(prepare(*args, **kwargs))
+
+        functools.update_wrapper(call, prepare)
+        call.__name__ = call.__qualname__ = function.__name__
+        call.__doc__ = function.__doc__ or prepare.__doc__
+        return call
+
+    return take
+
+
+@_from_experiment(experiment)
+def compare(prepared: Experiment) -> Comparison:
+    try:
+        run_sync(prepared.carry_out())
+    except BaseException as error:
+        error.comparison = prepared.comparison  # type: ignore[attr-defined]
+        raise
+    return prepared.comparison
+
+
+@_from_experiment(experiment)
+def acompare(prepared: Experiment) -> Awaitable[Comparison]:
+    """The same as `compare`, to be awaited."""
+    return prepared.carry_out()
+
+
+@_from_experiment(experiment)
+def estimate(prepared: Experiment) -> Forecast:
+    """How many calls and tokens `compare` with the same options would take, and what they would cost.
+
+    Nobody is called. What the store has already is counted as free.
+    """
+    return run_sync(forecast(prepared))
