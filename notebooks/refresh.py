@@ -34,12 +34,6 @@ METADATA = {
 }
 NOT_FOR_KERNELS = ("MPLBACKEND", "COMPOSITE_LAB_TUTORIAL_REAL", "COMPOSITE_LAB_PROFILES")
 """Variables that would make an output depend on whose machine it is."""
-# LiteLLM's logger moves with the event loop that calls it, from a cell's own to that of a run in the
-# background, and what it leaves behind complains when the garbage collector happens to come by.
-NOISE = re.compile(
-    r"Task was destroyed but it is pending!\n(?=task: .*LoggingWorker)"
-    r"|task: <Task .*LoggingWorker.*\n|.*LoggingWorker: event loop changed.*\n"
-)
 PORT, NO_PORT = re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"
 
 Notebook = Any  # nbformat's NotebookNode, a dict whose keys are attributes
@@ -136,10 +130,8 @@ def _chosen(names: Sequence[str], parser: argparse.ArgumentParser) -> list[Path]
 def _presentable(output: Notebook) -> Notebook | None:
     """The output without its widget, whose stored view hides the page beside it; None if nothing is left."""
     if output.output_type == "stream":
-        output.text = PORT.sub(
-            NO_PORT, output.text if output.name == "stdout" else NOISE.sub("", output.text)
-        )
-        return output if output.text else None
+        output.text = PORT.sub(NO_PORT, output.text)
+        return output
     if "data" not in output:
         return output
     had_widget = output.data.pop(WIDGET, None) is not None

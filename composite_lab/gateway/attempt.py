@@ -18,6 +18,7 @@ from composite_lab.errors import CallTimeout, TruncatedStream
 from composite_lab.gateway.memory import Remembered
 from composite_lab.gateway.models import cost_of, provider_of, recordable
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing, Place
+from composite_lab.gateway.quiet import let_worker_go
 from composite_lab.redaction import printable
 from composite_lab.replies import Reply, is_from_cache, price, read_answer, read_usage
 from composite_lab.seats import Seat, reveal
@@ -67,7 +68,9 @@ class Attempt:
 
     async def _send(self) -> Any:
         if self.stream is None and not self.seat.is_composite:
-            return await litellm.acompletion(**self._request())
+            response = await litellm.acompletion(**self._request())
+            let_worker_go()
+            return response
         with self._as_enclosing():
             if self.stream is None:
                 return await litellm.acompletion(**self._request())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable
@@ -12,7 +11,6 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-import litellm
 import stamina
 
 from composite_lab.errors import BudgetExceeded, ConfigError
@@ -20,6 +18,7 @@ from composite_lab.gateway.attempt import Attempt
 from composite_lab.gateway.memory import MEMORY, Remembered, Request
 from composite_lab.gateway.models import check_price, provider_of
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Place
+from composite_lab.gateway.quiet import silence
 from composite_lab.gateway.retrying import WAIT_INITIAL_S, WAIT_MAX_S, pause_before_retry
 from composite_lab.redaction import printable, redact, redact_error
 from composite_lab.replies import Reply
@@ -27,10 +26,7 @@ from composite_lab.seats import MAX_DEPTH, Seat, nesting_depth
 from composite_lab.trace.call import Call
 from composite_lab.trace.events import CallFinished, Observer
 
-# A run reports a failed call in its trace; LiteLLM's own notice for each of them would drown a notebook.
-litellm.suppress_debug_info = True
-# The same goes for stamina's notice of each retry: whoever sets up logging still gets it.
-logging.getLogger("stamina").addHandler(logging.NullHandler())
+silence()
 
 SHORTEST_SECRET = 6
 """Local servers take keys like `none` or `x`; masking these would only spoil every text."""

@@ -42,6 +42,7 @@ COLUMNS = [
     *_columns("string", "cost_source"),
     *_columns("boolean", "cache_hit"),
     *_columns("Float64", "original_cost_usd", "original_latency_s"),
+    *_columns("string", "name"),
 ]
 TEXT_COLUMNS = [Column("messages", "object", "messages"), Column("text", "string", "text")]
 
@@ -58,7 +59,7 @@ def messages_frame(calls: Sequence[Call]) -> pd.DataFrame:
     """A row per message sent and per answer received, in the order of the calls.
 
     Columns: the call's keys, `position` (from 0; the answer comes last), `direction` (sent,
-    received), `role`, `content` (text; other content parts as JSON).
+    received), `role`, `content` (text; other content parts as JSON; tool calls as `name(arguments)`).
     """
     rows = [row for call in calls for row in _message_rows(call)]
     dtypes = {
@@ -138,12 +139,22 @@ def _filled(cells: list[Any], dtype: type[np.generic]) -> tuple[Any, Any]:
 def _message_rows(call: Call) -> list[tuple[Any, ...]]:
     keys = (call.trace_id, call.call_id, call.stage, call.seat, call.sample)
     rows = [
-        (*keys, position, "sent", message.get("role"), content_text(message.get("content")))
+        (*keys, position, "sent", message.get("role"), _said(message.get("content"), message.get("tool_calls")))
         for position, message in enumerate(call.messages)
     ]
-    if call.text is not None:
-        rows.append((*keys, len(rows), "received", "assistant", call.text))
+    asked = None if call.stage == "tool" else call.tool_calls
+    if call.text is not None or asked:
+        role = "tool" if call.stage == "tool" else "assistant"
+        rows.append((*keys, len(rows), "received", role, _said(call.text, asked)))
     return rows
+
+
+def _said(content: Any, tool_calls: Any) -> str | None:
+    """The text of a message, and below it the tool calls that it makes, as name(arguments)."""
+    functions = [call.get("function") or {} for call in tool_calls or []]
+    lines = [f"{function.get('name')}({function.get('arguments')})" for function in functions]
+    text = content_text(content)
+    return "\n".join([*filter(None, [text]), *lines]) if lines else text
 
 
 def content_text(content: Any) -> str | None:

@@ -25,7 +25,7 @@ CALL_DTYPES = {
     "time_to_first_token_s": "Float64", "prompt_tokens": "Int64", "completion_tokens": "Int64",
     "total_tokens": "Int64", "cached_tokens": "Int64", "reasoning_tokens": "Int64",
     "usage_source": "string", "cost_usd": "Float64", "cost_source": "string", "cache_hit": "boolean",
-    "original_cost_usd": "Float64", "original_latency_s": "Float64",
+    "original_cost_usd": "Float64", "original_latency_s": "Float64", "name": "string",
 }  # fmt: skip
 MESSAGE_DTYPES = {
     "trace_id": "string", "call_id": "string", "stage": "string", "seat": "Int64", "sample": "Int64",
