@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 from time import process_time
 
+from .batch import two_processes
 from .pairs import Measured, Pair, interleaved, interleaved_async, timed, timed_async
+from .throughput import kept, throughput
 
 ROOT = Path(__file__).parents[2]
 LATENCY_MS = 100
@@ -203,6 +205,9 @@ CASES = {
     "first-token": Case(first_token, 1.02, 40),
     "first-token-litellm": Case(first_token_through_litellm, 1.02, 40),
     "import": Case(import_time, 1.15, 10),
+    "two-processes": Case(two_processes, None, 6),
+    "compare": Case(throughput, 1 / 0.97, 6),
+    "compare-kept": Case(kept, 1 / 20, 1),
     "frame": Case(partial(frame, 100_000), 2.0, 10),
 }
 

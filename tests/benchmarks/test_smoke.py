@@ -13,8 +13,16 @@ from .cases import CASES, ROOT
 from .imports import connections_of_import
 from .pairs import Measured
 
-# Two start many processes, one builds a large frame, and one Council stands for the others.
-SLOW = {"patched-loop", "import", "frame", "council-in-loop", "council-script", "council-cpu"}
+# Three start many processes, one builds a large frame, and one Council stands for the others.
+SLOW = {
+    "patched-loop",
+    "import",
+    "two-processes",
+    "frame",
+    "council-in-loop",
+    "council-script",
+    "council-cpu",
+}
 # One process for all, and not this one: it patches asyncio.
 SCRIPT = """
 import json, sys
