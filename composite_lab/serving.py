@@ -59,7 +59,10 @@ def new_master_key() -> str:
 def start_proxy(
     config: Path, profiles: Path, *, host: str, port: int, master_key: str, allow: Sequence[str] = ()
 ) -> subprocess.Popen[bytes]:
-    """Start LiteLLM's proxy as a process. Raises `ConfigError` when it is not installed."""
+    """Start LiteLLM's proxy as a process. Raises `ConfigError` when it is not installed.
+
+    Clients may do what `allow` names and what `COMPOSITE_LAB_REMOTE_ALLOW` names already.
+    """
     beside = Path(sys.executable).with_name("litellm")
     command = str(beside) if beside.exists() else shutil.which("litellm")
     if command is None or not _proxy_is_installed():
@@ -67,10 +70,15 @@ def start_proxy(
     environment = os.environ | {
         ENVIRONMENT_VARIABLE: str(profiles.absolute()),
         KEY_VARIABLE: master_key,
-        ALLOW_VARIABLE: ",".join(allow),
+        ALLOW_VARIABLE: ",".join(_allowed(allow)),
     }
     arguments = [command, "--config", str(config), "--host", host, "--port", str(port)]
     return subprocess.Popen(arguments, env=environment)
+
+
+def _allowed(more: Sequence[str]) -> list[str]:
+    stated = [*os.environ.get(ALLOW_VARIABLE, "").split(","), *more]
+    return sorted({group.strip() for group in stated} - {""})
 
 
 def _proxy_is_installed() -> bool:

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,11 @@ def wait_until_up(process: subprocess.Popen[bytes], url: str, log: Path) -> None
     raise AssertionError(f"the proxy was not up after 120 s:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="module")
-def proxy(fake_openai_server: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    folder = tmp_path_factory.mktemp("serving")
+@contextmanager
+def served(server: FakeServer, folder: Path, *arguments: str, **environment: str) -> Iterator[Proxy]:
+    """A proxy that `composite-lab serve` has started; its seats are on the fake server."""
     bundles = "\n  ".join(
-        f"{name}: {{api_base: {fake_openai_server.base_url}, api_key: os.environ/KEY_OF_{name.upper()}}}"
+        f"{name}: {{api_base: {server.base_url}, api_key: os.environ/KEY_OF_{name.upper()}}}"
         for name in SEAT_KEYS
     )
     file, log = folder / "profiles.yaml", folder / "log.txt"
@@ -110,7 +111,7 @@ def proxy(fake_openai_server: FakeServer, tmp_path_factory: pytest.TempPathFacto
         "LITELLM_MASTER_KEY": KEY,
         "LITELLM_LOG": "DEBUG",
         "OPENAI_API_KEY": PLANTED,
-        "OPENAI_API_BASE": fake_openai_server.base_url,
+        "OPENAI_API_BASE": server.base_url,
     }
     port = free_port()
     with log.open("wb") as output:
@@ -124,8 +125,9 @@ def proxy(fake_openai_server: FakeServer, tmp_path_factory: pytest.TempPathFacto
                 str(file),
                 "--port",
                 str(port),
+                *arguments,
             ],
-            env=os.environ | keys | owners,
+            env=os.environ | keys | owners | environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -136,6 +138,12 @@ def proxy(fake_openai_server: FakeServer, tmp_path_factory: pytest.TempPathFacto
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def proxy(fake_openai_server: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    with served(fake_openai_server, tmp_path_factory.mktemp("serving")) as proxy:
+        yield proxy
 
 
 @pytest.mark.parametrize(("model", "calls"), [("panel", 3), ("council", 5)])
@@ -240,6 +248,18 @@ def test_what_only_the_owner_may_set_is_refused_before_any_call(
         proxy.client().chat.completions.create(model="panel", messages=ASK, extra_body=body)
     assert caught.value.status_code == 400
     assert fake_openai.stats().total == 0
+
+
+def test_clients_may_do_what_the_environment_allows_and_what_the_option_allows(
+    fake_openai: FakeServer, tmp_path: Path
+) -> None:
+    own = {"model": "openai/own", "api_base": fake_openai.base_url, "api_key": "sk-x"}
+    body = {"proposers": [own], "timeout_s": 600}
+    allowed = {"COMPOSITE_LAB_REMOTE_ALLOW": " endpoints, "}
+    with served(fake_openai, tmp_path, "--allow", "limits", **allowed) as proxy:
+        answer = proxy.client().chat.completions.create(model="panel", messages=ASK, extra_body=body)
+    assert answer.choices[0].message.content
+    assert fake_openai.stats().by_model == {"own": 1, "final": 1}
 
 
 def test_a_client_may_ask_for_less_than_the_profile_allows(proxy: Proxy) -> None:

@@ -42,24 +42,23 @@ def without_tools(messages: list[Message]) -> list[Message]:
     results: list[tuple[str, str]] = []
     names: dict[Any, str] = {}
 
-    def flush() -> None:
-        if results:
-            plain.append({"role": "user", "content": f"{RESULTS}\n\n{enclose('result', results)}"})
-            results.clear()
+    def told_results() -> str:
+        told = f"{RESULTS}\n\n{enclose('result', results)}"
+        results.clear()
+        return told
 
     for message in messages:
         if message["role"] in ("tool", "function"):
             name = message.get("name") or names.get(message.get("tool_call_id"), "a tool")
             results.append((name, _text_of(message)))
             continue
-        calls = message.get("tool_calls") or []
         if message["role"] == "user" and results:
             # Into the user's own message, since many chat templates insist that roles alternate.
-            told = f"{RESULTS}\n\n{enclose('result', results)}"
-            results.clear()
-            plain.append({**message, "content": [_text_part(told), *_parts(message)]})
+            plain.append({**message, "content": [_text_part(told_results()), *_parts(message)]})
             continue
-        flush()
+        if results:
+            plain.append({"role": "user", "content": told_results()})
+        calls = message.get("tool_calls") or []
         if calls or "function_call" in message:
             functions = [call["function"] for call in calls] or [message["function_call"]]
             names |= {call.get("id"): call["function"].get("name") for call in calls}
@@ -68,7 +67,8 @@ def without_tools(messages: list[Message]) -> list[Message]:
             plain.append({"role": message["role"], "content": text})
         else:
             plain.append(message)
-    flush()
+    if results:
+        plain.append({"role": "user", "content": told_results()})
     return plain
 
 

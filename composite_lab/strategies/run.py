@@ -166,12 +166,14 @@ class Run:
                 return reply
             if round_ == strategy.max_tool_iterations:
                 if strategy.on_tool_limit == "last":
-                    self.degrade(f"the {strategy.final_role} still asked for tools after {round_} rounds")
+                    rounds = "1 round" if round_ == 1 else f"{round_} rounds"
+                    self.degrade(f"the {strategy.final_role} still asked for tools after {rounds}")
                     for event in held:
                         self.emit(event)
                     return reply
                 limit = f"max_tool_iterations={round_}"
-                raise ToolLoopError(f"the {strategy.final_role} still asked for tools after {limit} rounds")
+                rounds = "round" if round_ == 1 else "rounds"
+                raise ToolLoopError(f"the {strategy.final_role} still asked for tools after {limit} {rounds}")
             self.emit(StageStarted(tools.STAGE, round_, len(calls)))
             results = await tools.run_round(self.gateway, strategy.tool_executor, calls, round_)
             self._say(tools.STAGE, round_, _tool_text)

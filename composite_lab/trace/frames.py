@@ -139,8 +139,8 @@ def _filled(cells: list[Any], dtype: type[np.generic]) -> tuple[Any, Any]:
 def _message_rows(call: Call) -> list[tuple[Any, ...]]:
     keys = (call.trace_id, call.call_id, call.stage, call.seat, call.sample)
     rows = [
-        (*keys, position, "sent", message.get("role"), _said(message.get("content"), message.get("tool_calls")))
-        for position, message in enumerate(call.messages)
+        (*keys, position, "sent", sent.get("role"), _said(sent.get("content"), sent.get("tool_calls")))
+        for position, sent in enumerate(call.messages)
     ]
     asked = None if call.stage == "tool" else call.tool_calls
     if call.text is not None or asked:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, Field
 
 from composite_lab.trace.call import Ballot, Call, Record, Standing, Usage
-from composite_lab.trace.summary import Summary, summarize, total_cost
+from composite_lab.trace.summary import Summary, printable, summarize, total_cost
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ class Trace(Record):
     notes: list[str] = Field(default_factory=list, repr=False)
 
     def __repr__(self) -> str:
-        return f"<Trace {self.trace_id[:8]} {self.summary()}>"
+        return f"<Trace {printable(self.trace_id[:8])} {self.summary()}>"
 
     @property
     def degraded(self) -> bool:

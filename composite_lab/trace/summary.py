@@ -34,14 +34,20 @@ class Summary(Record):
     speedup: float | None
 
     def __str__(self) -> str:
+        calls = "call" if self.calls == 1 else "calls"
         cost = "cost unknown" if self.cost_usd is None else f"{self.cost_usd:.6f} USD"
         if self.cost_usd is not None and self.unpriced_calls:
             cost += f" (+ {self.unpriced_calls} of unknown price)"
         speedup = "" if self.speedup is None else f", {self.speedup:.1f} times faster than one by one"
         return (
-            f"{self.strategy} {self.status}: {self.calls} calls, {self.failures} failed, "
+            f"{printable(self.strategy)} {self.status}: {self.calls} {calls}, {self.failures} failed, "
             f"{self.usage.total_tokens} tokens, {cost}, {self.wall_time_s:.2f} s{speedup}"
         )
+
+
+def printable(name: str) -> str:
+    """The name, or its `repr` where it would do something to a terminal or hide something from a reader."""
+    return name if name.isprintable() else repr(name)
 
 
 def total_cost(calls: Iterable[Call]) -> float | None:
