@@ -9,10 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from composite_lab.batch import evidence, value
 from composite_lab.batch.plan import Plan
 from composite_lab.batch.runs import FINISHED, UNDONE, Row
+from composite_lab.batch.scoring import PairwiseJudge, Scorer
 from composite_lab.batch.store import Store
 from composite_lab.errors import ConfigError
+from composite_lab.loop import run_sync
 from composite_lab.trace.frames import COLUMNS
 from composite_lab.trace.model import Trace
 
@@ -31,7 +34,7 @@ class Comparison:
 
     `paid_usd` and `calls_paid` are what this session paid for; the frames' `cost_usd` is what each run
     costs by itself, whoever paid for its calls and when. `baseline` is the strategy that the others are
-    measured against.
+    measured against, and `scorer` what their answers were scored by.
     """
 
     plan: Plan
@@ -40,6 +43,7 @@ class Comparison:
     rows: dict[tuple[str, str, int], Row] = field(default_factory=dict)
     paid_usd: float = 0.0
     calls_paid: int = 0
+    scorer: Scorer | PairwiseJudge | None = None
 
     def __repr__(self) -> str:
         plan = self.plan
@@ -76,6 +80,50 @@ class Comparison:
             dtypes = own | {column.name: column.dtype for column in COLUMNS}
             return pd.DataFrame(columns=columns).astype(dtypes)
         return pd.concat(frames, ignore_index=True).astype(own)[columns]
+
+    def summary(self) -> pd.DataFrame:
+        """A row per strategy: how many runs, failures and undone ones, score, price, latency, tokens.
+
+        `n` prompts have a score; `score` is their mean with a 95 % interval, `score_method` names it.
+        `cost_usd` is per run (a prompt asked once), failed ones included and judges not; `usd_per_correct`
+        is there where answers are right or wrong. Latencies are percentiles in seconds and tokens means,
+        of the runs that finished. NA is what is not known.
+        """
+        return evidence.summary(self)
+
+    def differences(self, baseline: str | None = None) -> pd.DataFrame:
+        """A row per strategy: how much better it is than the baseline, prompt by prompt.
+
+        `difference` is the mean with its 95 % interval `low` to `high`, `p_holm` the p-value adjusted for
+        the number of strategies; wins, losses and ties count prompts, of which `n` are scored on both
+        sides. `verdict` says in words what that shows. Raises `ConfigError` for an unknown baseline.
+        """
+        return evidence.differences(self, baseline)
+
+    def win_rates(self) -> pd.DataFrame:
+        """Strategy by strategy, the share of prompts on which the row beats the column; a tie is half."""
+        return evidence.win_matrix(self)
+
+    def value_added(
+        self,
+        *,
+        each_seat: bool = False,
+        allow_judge_calls: bool = False,
+        max_cost_usd: float | None = None,
+    ) -> pd.DataFrame:
+        """Did aggregation beat its own material? A row per ensemble and rival, from the same calls.
+
+        The rivals are the seat that is best alone, a majority vote over the proposals and, for a Council,
+        the opinion ranked first; `each_seat` adds the other seats. `difference` is final minus rival, and
+        `p_holm` is adjusted for all rows. The best seat is chosen with hindsight, so it is a hard rival.
+
+        A judge that scores costs money: `allow_judge_calls=True` lets it, up to `max_cost_usd` more. Its
+        replies are kept in the store. Raises `ConfigError` without that, and without a scorer.
+        """
+        work = value.value_added(
+            self, each_seat=each_seat, allow_judge_calls=allow_judge_calls, max_cost_usd=max_cost_usd
+        )
+        return run_sync(work)
 
     def trace(self, strategy: str, prompt_id: str, repeat: int = 0) -> Trace:
         """The trace of one run. Raises `KeyError` when there is none."""

@@ -65,7 +65,7 @@ class Experiment:
         kept = store if isinstance(store, Store) else Store(store)
         return cls(
             plan,
-            Comparison(plan, kept, baseline or first),
+            Comparison(plan, kept, baseline or first, scorer=chosen),
             chosen,
             engine_of(engine),
             max_concurrency,

@@ -26,21 +26,24 @@ def ballots_page(ballots: Sequence[Ballot]) -> str:
 
 
 def ballots_table(
-    ballots: Sequence[Ballot], standings: Sequence[Standing], names: Mapping[int, str] | None = None
+    ballots: Sequence[Ballot],
+    standings: Sequence[Standing],
+    names: Mapping[int, str] | None = None,
+    reviewers: Mapping[int, str] | None = None,
 ) -> str:
     """Reviewers by candidates with the ranks in the cells, then the standings and the agreement.
 
-    `names` says what the candidates' seats are called.
+    `names` says what the candidates' seats are called, `reviewers` the same of the reviewers.
     """
     if not ballots:
         return '<p class="cl-meta">No ballots: nobody reviewed.</p>'
     known = names or {}
     order = [standing.member for standing in standings]
     order += sorted({member for ballot in ballots for member in ballot.members} - set(order))
-    shown, reviewers = order[:MOST_CANDIDATES], ballots[:MOST_REVIEWERS]
+    shown, rows = order[:MOST_CANDIDATES], ballots[:MOST_REVIEWERS]
     headings = ["reviewer", *(_candidate(member, known) for member in shown), "ballot"]
-    grid = "".join(_ballot_row(ballot, shown, order) for ballot in reviewers)
-    left_out = len(order) - len(shown), len(ballots) - len(reviewers)
+    grid = "".join(_ballot_row(ballot, shown, order, reviewers or {}) for ballot in rows)
+    left_out = len(order) - len(shown), len(ballots) - len(rows)
     cut = f"<p>{left_out[0]} more candidates and {left_out[1]} more reviewers.</p>" if any(left_out) else ""
     return (
         f'<div class="cl-wide"><table class="cl-table cl-ballots"><thead><tr>'
@@ -68,13 +71,16 @@ def agreement(ballots: Sequence[Ballot]) -> float | None:
     return same / both if both else None
 
 
-def _ballot_row(ballot: Ballot, shown: Sequence[int], candidates: Sequence[int]) -> str:
+def _ballot_row(
+    ballot: Ballot, shown: Sequence[int], candidates: Sequence[int], reviewers: Mapping[int, str]
+) -> str:
     ranks = _ranks(ballot)
     missing = set(candidates) - set(ballot.members)
     own = missing.pop() if len(missing) == 1 else None
     cells = "".join(_rank_cell(member, ballot, ranks, own) for member in shown)
     status = f'<span class="cl-status cl-{ballot.status}">{ballot.status}</span>'
-    return f"<tr><th>reviewer {ballot.reviewer + 1}</th>{cells}<td>{status}</td></tr>"
+    who = "<br>".join([f"reviewer {ballot.reviewer + 1}", *_seat_name(ballot.reviewer, reviewers)])
+    return f"<tr><th>{who}</th>{cells}<td>{status}</td></tr>"
 
 
 def _rank_cell(member: int, ballot: Ballot, ranks: Mapping[int, int], own: int | None) -> str:

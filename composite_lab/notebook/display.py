@@ -16,9 +16,11 @@ from composite_lab.trace.model import Result, Trace
 
 WIDGET, HTML, PLAIN = "application/vnd.jupyter.widget-view+json", "text/html", "text/plain"
 SHOWN = (
-    "a Result, a Trace, ballots, a strategy, a RunHandle, or the LiteLLM response, stream (read to its end) "
-    "or error of a composite that ran in this process"
+    "a Result, a Trace, ballots, a strategy, a RunHandle, a Comparison, a Forecast, or the LiteLLM "
+    "response, stream (read to its end) or error of a composite that ran in this process"
 )
+COMPARISON = ("composite_lab.batch.comparison", "Comparison")
+FORECAST = ("composite_lab.batch.estimate", "Forecast")
 HANDLE = ("composite_lab.strategies.handle", "RunHandle")
 
 Bundle = dict[str, Any]
@@ -27,20 +29,27 @@ Bundle = dict[str, Any]
 def register_formatters(ip: Any) -> None:
     """Teach an IPython shell to show what this package returns; to do it again changes nothing."""
 
-    def bundle(shown: Any) -> Bundle:
-        return _bundle(shown, live=getattr(ip, "kernel", None) is not None)
+    def show_live(shown: Any) -> None:
+        _show_live(ip, shown)
 
     formatters = ip.display_formatter
     for kind in (Result, Trace, Ballot, Strategy):
-        formatters.mimebundle_formatter.for_type(kind, bundle)
+        formatters.mimebundle_formatter.for_type(kind, _bundle)
+    for where in (COMPARISON, FORECAST):  # by name: these would bring pandas and statsmodels
+        formatters.mimebundle_formatter.for_type_by_name(*where, _bundle)
     lists = formatters.mimebundle_formatter.type_printers
     if not isinstance(lists.get(list), _ListFormatter):
-        lists[list] = _ListFormatter(bundle, lists.get(list))
+        lists[list] = _ListFormatter(lists.get(list))
+    if getattr(ip, "kernel", None) is not None:
+        for kind in (Result, Trace):
+            formatters.ipython_display_formatter.for_type(kind, show_live)
+        formatters.ipython_display_formatter.for_type_by_name(*COMPARISON, show_live)
     formatters.ipython_display_formatter.for_type_by_name(*HANDLE, _show_handle)
 
 
 def explore(what: Any) -> None:
-    """Show a run: a Result, Trace, ballots, strategy or RunHandle, or a response or error of a composite.
+    """Show a run or runs: a Result, Trace, ballots, strategy, RunHandle, Comparison or Forecast, or a
+    response or error of a composite.
 
     In a notebook this is what the last line of a cell shows, elsewhere plain text. Raises TypeError for
     what is no run and has none.
@@ -55,7 +64,7 @@ def explore(what: Any) -> None:
     display: Callable[..., Any] = IPython.display.display
     register_formatters(shell)
     if isinstance(shown, list):  # an empty one is nobody's in particular, but here it was said to be ballots
-        display(_bundle(shown, live=False), raw=True)
+        display(_bundle(shown), raw=True)
     else:
         display(shown)
 
@@ -63,13 +72,12 @@ def explore(what: Any) -> None:
 class _ListFormatter:
     """Shows a list of ballots; every other list as it was shown before."""
 
-    def __init__(self, bundle: Callable[[Any], Bundle], before: Callable[[Any], Any] | None) -> None:
-        self.bundle = bundle
+    def __init__(self, before: Callable[[Any], Any] | None) -> None:
         self.before = before
 
     def __call__(self, items: list[Any]) -> Any:
         if type(items) is list and items and all(isinstance(item, Ballot) for item in items):
-            return self.bundle(items)
+            return _bundle(items)
         if self.before is not None:
             return self.before(items)
         # A kind of list that shows itself: being asked for lists, IPython did not look for its method.
@@ -77,29 +85,52 @@ class _ListFormatter:
         return own(items, include=None, exclude=None) if own is not None else None
 
 
-def _bundle(shown: Any, *, live: bool) -> Bundle:
-    """What a front end may choose from: the explorer if a kernel is live, the page, the plain text."""
-    page, plain = _page(shown), _plain(shown)
-    if not live or not isinstance(shown, Result | Trace):
-        return {HTML: page, PLAIN: plain}
+def _bundle(shown: Any) -> Bundle:
+    """What a front end may choose from: the page and the plain text."""
+    return {HTML: _page(shown), PLAIN: _plain(shown)}
+
+
+def _show_live(ip: Any, shown: Any) -> None:
+    """Show the page and then the explorer, each as an output of its own.
+
+    In one output JupyterLab would show nothing but a complaint about the explorer when the notebook is
+    opened again; of two, the page's style sheet hides the one that is not wanted.
+    """
+    bundle = _bundle(shown)
+    view: Bundle = {}
     try:
-        from composite_lab.notebook.explorer import trace_explorer
-
-        trace = shown.trace if isinstance(shown, Result) else shown
-        view = trace_explorer(trace)._repr_mimebundle_()[WIDGET]
+        view = {WIDGET: _explorer(shown)._repr_mimebundle_()[WIDGET], PLAIN: ""}
     except Exception as fault:  # whatever went wrong in a widget, the page has the run
-        if isinstance(fault, ModuleNotFoundError) and fault.name == "ipywidgets":
-            return {HTML: page, PLAIN: plain}
-        from composite_lab.notebook.document import framed
-        from composite_lab.notebook.text import escaped, one_line
+        if not (isinstance(fault, ModuleNotFoundError) and fault.name == "ipywidgets"):
+            bundle[HTML] = _note_on(fault) + bundle[HTML]
+    for data in filter(None, (bundle, view)):
+        ip.display_pub.publish(data=data, metadata={})
 
-        told = escaped(one_line(f"{type(fault).__name__}: {fault}", 300))
-        note = framed(f'<p class="cl-note">The explorer could not be made ({told}): this is the page.</p>')
-        return {HTML: note + page, PLAIN: plain}
-    return {WIDGET: view, HTML: page, PLAIN: plain}
+
+def _note_on(fault: Exception) -> str:
+    from composite_lab.notebook.document import framed
+    from composite_lab.notebook.text import escaped, one_line
+
+    told = escaped(one_line(f"{type(fault).__name__}: {fault}", 300))
+    return framed(f'<p class="cl-note">The explorer could not be made ({told}): this is the page.</p>')
+
+
+def _explorer(shown: Any) -> Any:
+    if _is(COMPARISON, shown):
+        from composite_lab.notebook.comparison_explorer import comparison_explorer
+
+        return comparison_explorer(shown)
+    from composite_lab.notebook.explorer import trace_explorer
+
+    return trace_explorer(shown.trace if isinstance(shown, Result) else shown)
 
 
 def _page(shown: Any) -> str:
+    if _is(COMPARISON, shown) or _is(FORECAST, shown):
+        from composite_lab.notebook import comparison_page
+
+        is_forecast = _is(FORECAST, shown)
+        return comparison_page.forecast_page(shown) if is_forecast else comparison_page.comparison_page(shown)
     from composite_lab.notebook import page
 
     match shown:
@@ -148,7 +179,9 @@ def _show_handle(handle: Any) -> None:
 
 def _subject(what: Any) -> Any:
     """What there is to show of it: itself, or the trace that it carries."""
-    if isinstance(what, Result | Trace | Ballot | Strategy) or _is_handle(what):
+    if isinstance(what, Result | Trace | Ballot | Strategy):
+        return what
+    if any(_is(where, what) for where in (HANDLE, COMPARISON, FORECAST)):
         return what
     if isinstance(what, list) and all(isinstance(item, Ballot) for item in what):
         return what
@@ -160,8 +193,9 @@ def _subject(what: Any) -> Any:
         raise TypeError(f"explore() shows {SHOWN}; this {type(what).__name__} carries no trace") from None
 
 
-def _is_handle(what: Any) -> bool:
-    return (type(what).__module__, type(what).__qualname__) == HANDLE
+def _is(where: tuple[str, str], what: Any) -> bool:
+    """Whether that is the class of it, told without importing the class."""
+    return (type(what).__module__, type(what).__qualname__) == where
 
 
 def _shell() -> Any:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import ipywidgets as widgets
 
-from composite_lab.notebook.ballots_page import ballots_table
 from composite_lab.notebook.call_card import messages_list
 from composite_lab.notebook.calls_table import calls_table, nested, selected, timeline
 from composite_lab.notebook.changes_view import changes_view
 from composite_lab.notebook.document import details, style
-from composite_lab.notebook.page import facts
-from composite_lab.notebook.panes import SHEET, Excerpt, Faults, html, text_lengths
+from composite_lab.notebook.page import ballots_of, behind_labels, facts
+from composite_lab.notebook.panes import Excerpt, Faults, html, text_lengths
 from composite_lab.notebook.stage_view import Placed, stage_view
 from composite_lab.notebook.text import one_line, pre
 from composite_lab.tools import STAGE as TOOL_STAGE
-from composite_lab.trace.call import Ballot, Call
+from composite_lab.trace.call import Call
 from composite_lab.trace.model import FINAL_STAGES, Trace
 from composite_lab.trace.summary import critical_path
 
 MOST_CALLS = 1_000
 """How many calls the table and the timeline show."""
-OPINIONS, REVIEW = "opinions", "review"
+REVIEW = "review"
 WAITING = '<p class="cl-meta">Sent by the kernel as soon as it is free.</p>'
 
 
@@ -35,21 +34,22 @@ class View(NamedTuple):
     build: Callable[[], widgets.Widget]
 
 
-def trace_explorer(trace: Trace) -> widgets.Widget:
+def trace_explorer(trace: Trace, *, headed: bool = True) -> widgets.Widget:
     """A widget with a header and tabs: the answer, every stage, what changed, table, timeline, ballots.
 
     A tab is built when it is first selected, and a call's texts are sent when the call is chosen. Errors
-    of the widget itself are shown in it.
+    of the widget itself are shown in it. Unless `headed`, only the tabs, for where the totals are told.
     """
     faults = Faults()
-    header = html(f"{style()}{SHEET}{facts(trace)}")
-    box = widgets.VBox([header, faults.pane, _tabs(list(_views(trace, faults)), faults)])
-    for name in ("cl-root", "tex2jax_ignore", "mathjax_ignore"):
+    header = html(style() + (facts(trace) if headed else ""))
+    box = widgets.VBox([header, faults.pane, tabs(list(_views(trace, faults)), faults)])
+    for name in ("cl-root", "cl-live", "tex2jax_ignore", "mathjax_ignore"):
         box.add_class(name)
     return box
 
 
-def _tabs(views: Sequence[View], faults: Faults) -> widgets.Tab:
+def tabs(views: Sequence[View], faults: Faults) -> widgets.Tab:
+    """A tab for each view, built when it is first selected."""
     rooms = [widgets.VBox([html(WAITING)]) for _ in views]
     tabs = widgets.Tab(children=rooms, titles=[view.title for view in views], selected_index=0)
     built: set[int] = set()
@@ -73,9 +73,9 @@ def _tabs(views: Sequence[View], faults: Faults) -> widgets.Tab:
 
 def _views(trace: Trace, faults: Faults) -> Iterator[View]:
     yield View("Answer", lambda: _answer(trace, faults))
-    labels = {ballot.call_id or "": _behind(ballot, _names(trace.calls)) for ballot in trace.ballots}
+    behind = behind_labels(trace)
     for stage, calls in _stages(trace.calls):
-        yield View(_stage_title(stage, calls), partial(stage_view, calls, faults, labels))
+        yield View(_stage_title(stage, calls), partial(stage_view, calls, faults, behind))
     proposals = _proposals(trace.calls)
     if proposals and trace.text:
         answer = trace.text
@@ -83,7 +83,7 @@ def _views(trace: Trace, faults: Faults) -> Iterator[View]:
     yield View("Table", lambda: html(_table(trace)))
     yield View("Timeline", lambda: html(_timeline(trace)))
     if trace.ballots:
-        yield View("Ballots", lambda: html(_ballots(trace)))
+        yield View("Ballots", lambda: html(ballots_of(trace)))
 
 
 def _answer(trace: Trace, faults: Faults) -> widgets.Widget:
@@ -130,21 +130,6 @@ def _left_out(trace: Trace) -> str:
         return ""
     told = f"{MOST_CALLS:,} of {len(trace.calls):,} calls. All of them: <code>trace.to_dataframe()</code>"
     return f'<p class="cl-note">{told}</p>'
-
-
-def _ballots(trace: Trace) -> str:
-    return ballots_table(trace.ballots, trace.standings, _names(trace.calls))
-
-
-def _names(calls: Sequence[Call]) -> dict[int, str]:
-    """What the members are called."""
-    return {call.seat: call.name for call in _own(calls) if call.stage == OPINIONS}
-
-
-def _behind(ballot: Ballot, names: Mapping[int, str]) -> dict[str, str]:
-    """For each label that a reviewer saw, the member behind it."""
-    shown = zip(ballot.labels, ballot.members, strict=False)
-    return {label: f"member {member + 1} {names.get(member, '')}".strip() for label, member in shown}
 
 
 def _proposals(calls: Sequence[Call]) -> list[Call]:

@@ -15,19 +15,22 @@ from composite_lab.trace.model import Trace
 
 
 class Shows(Protocol):
-    """Where the view stands: shows a MIME bundle, a later one in the place of an earlier one."""
+    """An output of a cell: shows a MIME bundle, a later one in the place of an earlier one."""
 
     def show(self, bundle: dict[str, Any]) -> None: ...
 
 
 class HandleView:
-    """The view of one handle. It follows the run on threads of its own, whatever cells do meanwhile."""
+    """The view of one handle. It follows the run on threads of its own, whatever cells do meanwhile.
 
-    def __init__(self, handle: RunHandle, display: Shows) -> None:
+    It has two outputs: a static page, and below it the widget, for which the page makes room.
+    """
+
+    def __init__(self, handle: RunHandle, page_output: Shows, widget_output: Shows) -> None:
         self.handle = handle
         self.tally = Tally()
-        self._display = display
-        self._settled = False
+        self._page_output, self._widget_output = page_output, widget_output
+        self._page_says_how_it_ended = self._settled = False
         self._meter = Meter(self._draw, lambda: not self._settled)
         self.stop = widgets.Button(
             description="Stop",
@@ -41,11 +44,13 @@ class HandleView:
         self.end = widgets.VBox()
         head = widgets.HBox([self.stop, self.bar, self.line], layout=widgets.Layout(align_items="center"))
         self.widget = widgets.VBox([head, self.fault, self.end])
+        self.widget.add_class("cl-live")
 
     def show(self) -> None:
         """Display it and follow the run until it has ended."""
-        if not self.handle.done:
-            self._display.show(self._bundle())
+        self._show_page()
+        view: dict[str, Any] = dict(self.widget._repr_mimebundle_() or {})
+        self._widget_output.show(view | {"text/plain": ""})
         self.handle.observe(observer(self.tally, self.handle.strategy, self._meter.changed))
         self._meter.changed()  # a run that is cancelled before it begins tells nothing
         if self.handle.done:
@@ -57,7 +62,7 @@ class HandleView:
         if ended and not self._settled:
             self._shown(self._settle)
             self._settled = True
-            self._display.show(self._bundle())  # what is saved from now on says how it ended
+            self._show_page()  # what is saved from now on says how it ended
 
     def _update(self) -> None:
         answered, planned = self.tally.bar
@@ -71,8 +76,10 @@ class HandleView:
         trace = self.handle.trace
         if trace is None or not trace.calls:
             return
-        table = [widgets.HTML(page.failures(trace))] if trace.status == "error" else []
-        self.end.children = (*table, trace_explorer(trace))
+        self.line.layout.display = "none"  # what follows has the totals
+        has_table = trace.status == "error"  # which says what a header would
+        table = [widgets.HTML(page.failures(trace))] if has_table else []
+        self.end.children = (*table, trace_explorer(trace, headed=not has_table))
 
     def _stop(self) -> None:
         self.stop.disabled = True
@@ -90,12 +97,13 @@ class HandleView:
     def _words(self) -> str:
         return self.tally.line() or f"{self.handle.strategy.kind} {self.handle.status}"
 
-    def _bundle(self) -> dict[str, Any]:
-        view: dict[str, Any] = dict(self.widget._repr_mimebundle_() or {})
-        trace = self.handle.trace
-        return view | {"text/html": self._static(trace), "text/plain": repr(self.handle)}
+    def _show_page(self) -> None:
+        if not self._page_says_how_it_ended:
+            self._page_says_how_it_ended = self.handle.done
+            html = self._static(self.handle.trace)
+            self._page_output.show({"text/html": html, "text/plain": repr(self.handle)})
 
     def _static(self, trace: Trace | None) -> str:
         if trace is None:
-            return f"<p>{text.escaped(repr(self.handle))}</p>"
+            return page.document(f"<p>{text.escaped(repr(self.handle))}</p>")
         return page.failures(trace) if trace.status == "error" else page.trace_page(trace)

@@ -38,8 +38,9 @@ from composite_lab.trace.model import Result, Trace
 from composite_lab.trace.summary import Summary, critical_path
 
 __all__ = [
-    "ballots", "ballots_page", "call_card", "call_title", "calls_table", "document", "facts", "failures",
-    "result_page", "stages", "strategy_line", "strategy_page", "style", "timeline", "trace_page",
+    "ballots", "ballots_of", "ballots_page", "behind_labels", "call_card", "call_title", "calls_table",
+    "document", "facts", "failures", "result_page", "stages", "strategy_line", "strategy_page", "style",
+    "timeline", "trace_page",
 ]  # fmt: skip
 
 NOTE_CHARS = 1_000
@@ -67,6 +68,26 @@ def result_page(result: Result) -> str:
     return _page(result.trace, result.text, "result.trace")
 
 
+def ballots_of(trace: Trace) -> str:
+    """The ballots of a run as a table of ranks, with the names of its reviewers and candidates."""
+    seats = {ballot.call_id: ballot.reviewer for ballot in trace.ballots}
+    reviewers = {seats[call.call_id]: call.name for call in trace.calls if call.call_id in seats}
+    return ballots(trace.ballots, trace.standings, _candidates(trace), reviewers)
+
+
+def behind_labels(trace: Trace) -> dict[str, dict[str, str]]:
+    """By the call id of each review, who was behind the labels that the reviewer saw."""
+    names = _candidates(trace)
+    return {
+        ballot.call_id: {
+            shown: f"member {member + 1} {one_line(names.get(member, ''))}".strip()
+            for shown, member in zip(ballot.labels, ballot.members, strict=False)
+        }
+        for ballot in trace.ballots
+        if ballot.call_id is not None
+    }
+
+
 def failures(trace: Trace) -> str:
     """The calls of a trace that failed, as a static page: who, attempt, error, message, latency."""
     top = facts(trace)
@@ -87,9 +108,9 @@ def failures(trace: Trace) -> str:
 
 
 def _page(trace: Trace, text: str | None, given: str) -> str:
-    top, found, labels = facts(trace), stages(trace.calls), _labels(trace)
+    top, found, labels = facts(trace), stages(trace.calls), behind_labels(trace)
     path = {call.call_id for call in critical_path(trace.calls)}
-    ranks = ballots(trace.ballots, trace.standings, _names(trace)) if trace.ballots else ""
+    ranks = ballots_of(trace) if trace.ballots else ""
 
     def parts(bounds: Bounds) -> Iterator[str]:
         """The page piece by piece, so that one that grows too large is given up early."""
@@ -173,12 +194,17 @@ def _question(trace: Trace) -> str:
 
 def _totals(trace: Trace, summary: Summary) -> Iterator[str]:
     yield f"{summary.calls:,} call{'' if summary.calls == 1 else 's'}"
-    yield f"<strong>{summary.failures:,} failed</strong>" if summary.failures else "0 failed"
+    cancelled = sum(call.status == "cancelled" for call in trace.calls)
+    failed = summary.failures - cancelled
+    if failed or not cancelled:
+        yield f"<strong>{failed:,} failed</strong>" if failed else "0 failed"
+    if cancelled:
+        yield f"{cancelled:,} cancelled"
     counted = any(call.total_tokens is not None for call in trace.calls)
     yield tokens(summary.usage.total_tokens) if counted else "tokens unknown"
     cost = "cost unknown" if summary.cost_usd is None else usd(summary.cost_usd)
     unpriced = summary.unpriced_calls if summary.cost_usd is not None else 0
-    yield f"{cost} (+ {unpriced:,} calls of unknown price)" if unpriced else cost
+    yield f"{cost} (+ {unpriced:,} call{'' if unpriced == 1 else 's'} of unknown price)" if unpriced else cost
     yield seconds(summary.wall_time_s)
     if summary.speedup is not None and summary.speedup >= WORTH_TELLING:
         yield f"{summary.speedup:.1f} times faster than one by one"
@@ -217,21 +243,8 @@ def _failure(call: Call, bounds: Bounds) -> str:
     return row([*cells, seconds(call.latency_s)])
 
 
-def _names(trace: Trace) -> dict[int, str]:
+def _candidates(trace: Trace) -> dict[int, str]:
     """What the seats behind the candidates are called."""
     first = trace.calls[0].stage if trace.calls else None
     top = [call for call in trace.calls if call.stage == first and call.parent_call_id is None]
     return {call.seat: call.name for call in top}
-
-
-def _labels(trace: Trace) -> dict[str, dict[str, str]]:
-    """For each review, who was behind the labels that the reviewer saw."""
-    names = _names(trace)
-    return {
-        ballot.call_id: {
-            shown: f"member {member + 1} {one_line(names.get(member, ''))}".strip()
-            for shown, member in zip(ballot.labels, ballot.members, strict=False)
-        }
-        for ballot in trace.ballots
-        if ballot.call_id is not None
-    }

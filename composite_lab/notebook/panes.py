@@ -15,14 +15,6 @@ from composite_lab.notebook.text import escaped, pre
 SENT_CHARS = 2_000_000
 """How many characters "Show all" sends at most: more would make a browser slow."""
 
-# What only widgets need beside the sheet of the pages: their own line height is made for buttons.
-SHEET = """<style>
-.cl-root .jupyter-widgets.widget-html > .widget-html-content { line-height: 1.5; overflow-wrap: anywhere; }
-.cl-root pre.cl-text { word-break: normal; }
-.cl-root .cl-ins { text-decoration: underline; background: rgba(var(--cl-green), 0.16); }
-.cl-root .cl-del { text-decoration: line-through; background: rgba(var(--cl-red), 0.14); }
-</style>"""
-
 Given = ParamSpec("Given")
 
 

@@ -58,7 +58,7 @@ def show_handle(handle: RunHandle) -> None:
     if getattr(shell, "kernel", None) is None:
         sys.stdout.write(f"{handle!r}\n")
     else:
-        HandleView(handle, Display(shell)).show()
+        HandleView(handle, Display(shell), Display(shell)).show()
 
 
 class Display:

@@ -46,7 +46,7 @@ def test_what_is_unknown_is_never_a_zero() -> None:
     assert "tokens unknown" in head
     assert "cost unknown" in head
     assert "5 tokens" in Elements(page.facts(trace(call(), call("b", total_tokens=5)))).text
-    assert "1 calls of unknown price" in page.facts(trace(call(), call("b", cost_usd=0.5)))
+    assert "(+ 1 call of unknown price)" in page.facts(trace(call(), call("b", cost_usd=0.5)))
 
 
 def test_bars_are_percents_of_the_run_and_mark_the_critical_path() -> None:

@@ -162,6 +162,8 @@ def test_the_reader_is_told_when_not_every_word_was_compared() -> None:
     assert "not every word was compared" in changes(*HARD["megabyte"], limit=100)
     assert "not every word was compared" in changes(*HARD["few words"], limit=100)
     assert "not every word was compared" not in changes(*HARD["prose"], limit=100)
+    long = HARD["megabyte"][0]
+    assert "not every word was compared" in changes(long, long.replace(". ", " end. "), limit=100)
 
 
 def test_rows_with_a_new_value_each_stay_rows() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import litellm
 import pytest
+from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.formatters import DisplayFormatter
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
@@ -30,14 +31,24 @@ STRATEGY = lab.MoA(aggregator="openai/a")
 
 def shell(*, live: bool) -> SimpleNamespace:
     """As much of IPython as shows things, with a kernel or without."""
-    made = SimpleNamespace(display_formatter=DisplayFormatter(), kernel=object() if live else None)
+    made = SimpleNamespace(
+        display_formatter=DisplayFormatter(), display_pub=CapturingDisplayPublisher(),
+        kernel=object() if live else None,
+    )  # fmt: skip
     register_formatters(made)
     return made
 
 
-def shown(what: Any, *, live: bool = False) -> dict[str, Any]:
-    bundle, _ = shell(live=live).display_formatter.format(what)
+def shown(what: Any) -> dict[str, Any]:
+    bundle, _ = shell(live=False).display_formatter.format(what)
     return dict(bundle)
+
+
+def shown_live(what: Any) -> list[dict[str, Any]]:
+    """The outputs of a cell in a kernel with this as its last line."""
+    living = shell(live=True)
+    bundle, _ = living.display_formatter.format(what)
+    return [*(output["data"] for output in living.display_pub.outputs), *([bundle] if bundle else [])]
 
 
 @pytest.fixture
@@ -61,13 +72,15 @@ def in_a_process(*lines: str) -> str:
 
 
 @pytest.mark.parametrize("run", [RESULT, RUN], ids=["result", "trace"])
-def test_a_run_is_an_explorer_in_a_live_kernel_and_the_whole_page_beside_it(run: Any) -> None:
-    bundle = shown(run, live=True)
-    assert set(bundle) == {WIDGET, HTML, PLAIN}
-    assert bundle[WIDGET]["model_id"]
-    assert bundle[HTML] == (page.result_page(run) if run is RESULT else page.trace_page(run))
-    assert bundle[PLAIN] == repr(run)
-    assert len(bundle[PLAIN].splitlines()) == 1
+def test_a_run_is_in_a_live_kernel_the_whole_page_and_then_an_explorer(run: Any) -> None:
+    static, view = shown_live(run)
+    assert set(static) == {HTML, PLAIN}
+    assert static[HTML] == (page.result_page(run) if run is RESULT else page.trace_page(run))
+    assert static[PLAIN] == repr(run)
+    assert len(static[PLAIN].splitlines()) == 1
+    assert set(view) == {WIDGET, PLAIN}
+    assert view[WIDGET]["model_id"]
+    assert view[PLAIN] == ""
 
 
 @pytest.mark.parametrize(
@@ -91,7 +104,7 @@ def test_without_a_kernel_everything_is_a_page(what: Any, html: str) -> None:
 
 def test_a_strategy_is_one_line_without_a_secret_where_there_is_no_html() -> None:
     strategy = lab.MoA(aggregator=lab.Seat(model="openai/a", api_key="sk-hidden"))
-    bundle = shown(strategy, live=True)
+    (bundle,) = shown_live(strategy)
     assert set(bundle) == {HTML, PLAIN}
     assert bundle[PLAIN] == "<MoA openai/a: 4 calls (3 proposals, then the aggregation)>"
     assert "sk-hidden" not in bundle[HTML]
@@ -133,10 +146,13 @@ SETUP = (
     "from IPython.core.formatters import DisplayFormatter",
     "from composite_lab.notebook.display import register_formatters",
     "from tests.notebook.pages import call, trace",
-    "shell = SimpleNamespace(display_formatter=DisplayFormatter(), kernel=object())",
+    "from IPython.core.displaypub import CapturingDisplayPublisher",
+    "pub = CapturingDisplayPublisher()",
+    "shell = SimpleNamespace(display_formatter=DisplayFormatter(), display_pub=pub, kernel=object())",
     "register_formatters(shell)",
-    "bundle, _ = shell.display_formatter.format(trace(call(text='because')))",
-    "print(sorted(bundle)); print(bundle['text/html'])",
+    "shell.display_formatter.format(trace(call(text='because')))",
+    "(output,) = pub.outputs",
+    "print(sorted(output['data'])); print(output['data']['text/html'])",
 )
 
 

@@ -222,17 +222,19 @@ def test_the_table_of_failed_calls_is_escaped_and_names_who_failed_why() -> None
 def test_the_view_of_an_ended_run_is_complete_at_once(fake_openai: FakeServer, seat: SeatMaker) -> None:
     handle = lab.MoA(aggregator=seat("agg"), samples=1).start("Why?")
     handle.result()
-    display = Outputs()
-    view = HandleView(handle, display)
+    page, widget = Outputs(), Outputs()
+    view = HandleView(handle, page, widget)
     view.show()
-    assert [bundle["text/plain"] for bundle in display.shown] == [repr(handle)]
+    assert [bundle["text/plain"] for bundle in page.shown] == [repr(handle)]
+    assert [bundle["text/plain"] for bundle in widget.shown] == [""]
     assert view.line.value.startswith("moa ok · 2 calls · ")
+    assert view.line.layout.display == "none"  # as the explorer says the same
     assert (view.stop.disabled, len(view.end.children)) == (True, 1)
 
 
 def test_what_goes_wrong_in_the_view_is_shown_in_it(fake_openai: FakeServer, seat: SeatMaker) -> None:
     handle = lab.MoA(aggregator=seat("agg+hang"), samples=1).start("Why?")
-    view = HandleView(handle, Outputs())
+    view = HandleView(handle, Outputs(), Outputs())
     view.show()
     cancel = handle.cancel
 

@@ -34,8 +34,8 @@ def require_browser() -> None:
         pytest.skip(f"there is {missing}")
 
 
-# Of the package and not of the session: while playwright is started, its event loop counts as the running
-# loop of the main thread, and other tests start loops of their own there.
+# Of this package (it needs its __init__.py) and not of the session: while playwright is started, its event
+# loop counts as the running loop of the main thread, and other tests start loops of their own there.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The Chromium that is installed here."""

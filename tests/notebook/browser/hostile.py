@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import composite_lab as lab
-from composite_lab.trace.call import Ballot, Call, Standing
+from composite_lab.trace.call import Ballot, BallotStatus, Call, Standing
 from composite_lab.trace.model import Trace
 
 MARKER = "window.pwned"
@@ -75,7 +75,7 @@ def call(stage: str, seat: int, text: str | None = None, **fields: Any) -> Call:
     )  # fmt: skip
 
 
-def ballot(reviewer: int, status: str = "valid") -> Ballot:
+def ballot(reviewer: int, status: BallotStatus = "valid") -> Ballot:
     """A review of two answers under hostile labels."""
     labels = [attack(f"label {member} of reviewer {reviewer}") for member in (0, 1)]
     ranking = labels[::-1] if status == "valid" else None

@@ -85,13 +85,20 @@ def test_tabs_are_chosen_with_arrow_keys_and_enter(
     expect(explorer.tabs.nth(1)).to_have_attribute("aria-selected", "true")
 
 
-def test_calls_are_chosen_with_arrow_keys(
+def test_calls_are_chosen_with_the_keyboard(
     quickstart: LabPage, explorer: ExplorerView, answers: list[str]
 ) -> None:
     panel = explorer.show("Proposals")
     explorer.options.first.click()
     expect(panel.locator("pre").first).to_have_text(answers[0])
     keys = quickstart.page.keyboard
-    for key, text in (("ArrowDown", answers[1]), ("ArrowDown", answers[2]), ("ArrowUp", answers[1])):
+    previous, next_ = (panel.get_by_role("button", name=name) for name in ("Previous", "Next"))
+    for key, reached in (("Tab", previous), ("Tab", next_)):
+        keys.press(key)
+        expect(reached).to_be_focused()
+    for key, text in (("Enter", answers[1]), ("Space", answers[2])):
         keys.press(key)
         expect(panel.locator("pre").first).to_have_text(text)
+    keys.press("Shift+Tab")
+    keys.press("Enter")
+    expect(panel.locator("pre").first).to_have_text(answers[1])
