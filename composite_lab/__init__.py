@@ -17,6 +17,7 @@ from composite_lab.errors import (
     CompositeError,
     ConfigError,
     EmptyAnswer,
+    EngineError,
     QuorumError,
     RunCancelled,
     RunTimeout,
@@ -57,6 +58,7 @@ from composite_lab.trace.summary import Summary
 if TYPE_CHECKING:
     from composite_lab.batch.compare import acompare, compare, estimate
     from composite_lab.batch.comparison import Comparison
+    from composite_lab.batch.engines import Processes
     from composite_lab.batch.scoring import (
         Contains,
         ExactMatch,
@@ -85,6 +87,7 @@ __all__ = [
     "Council",
     "CouncilPrompts",
     "EmptyAnswer",
+    "EngineError",
     "ExactMatch",
     "Failed",
     "Finished",
@@ -93,6 +96,7 @@ __all__ = [
     "MoAPrompts",
     "NumericMatch",
     "PairwiseJudge",
+    "Processes",
     "QuorumError",
     "ReasoningDelta",
     "Regex",
@@ -155,6 +159,7 @@ _ON_USE = {
     "Regex": "composite_lab.batch.scoring",
     "RubricJudge": "composite_lab.batch.scoring",
     "Score": "composite_lab.batch.scoring",
+    "Processes": "composite_lab.batch.engines",
     "Store": "composite_lab.batch.store",
     "acompare": "composite_lab.batch.compare",
     "compare": "composite_lab.batch.compare",

@@ -44,10 +44,19 @@ def experiment(
     With a `store` (a path) every answer is kept as it comes: after a crash, with one more strategy or
     with another chairman, the same call pays only for what is new. `max_cost_usd` caps what all answers
     behind the comparison cost together, those of earlier sessions included. `max_concurrency` bounds the
-    calls under way. `engine` is "asyncio", "processes", "dask", a scheduler's address or a Client.
+    calls under way, over all workers.
+
+    `engine` says where runs are carried out: "asyncio", in this process; "processes" or
+    `Processes(workers=2)`, in processes of this machine; a Dask scheduler's address, a
+    `dask.distributed.Client`, or "dask" for the current one, on its workers. Workers need composite_lab and
+    what LiteLLM reads from the environment; keys of Seats, tool executors and profiles are sent to them,
+    LiteLLM's callbacks and cache are not. Scores are given here, and judges called from here, with
+    `max_concurrency` calls of their own. Workers pass `max_cost_usd` by the calls under way and those of
+    half a second.
 
     A run that fails is a row. Raises `ConfigError` before anything is paid for, and `StoreError` when
-    answers can no longer be kept; an error or an interrupt carries the `comparison` so far.
+    answers can no longer be kept, `EngineError` when workers do not start or their scheduler is gone; an
+    error or an interrupt carries the `comparison` so far.
     """
     return Experiment.of(
         strategies,

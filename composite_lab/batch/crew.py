@@ -22,7 +22,7 @@ from composite_lab.batch.session import Session
 from composite_lab.batch.store import KeptRun, Store
 from composite_lab.errors import ConfigError, EngineError, StoreError
 
-CONNECT_S = 15.0
+CONNECT_S = 5.0
 EXCHANGE_S = 0.5
 """How often workers are asked for the answers they paid for, in seconds."""
 END_S = 10.0
@@ -171,6 +171,6 @@ class Crew:
 
     def _gone(self) -> EngineError:
         return EngineError(
-            f"the Dask scheduler at {self._address} is gone. What the workers had told of is kept: run "
-            "the same comparison again to go on"
+            f"the Dask scheduler at {self._address} is gone or was restarted. What the workers had told of is "
+            "kept: run the same comparison again to go on"
         )

@@ -18,6 +18,9 @@ from composite_lab.errors import EngineError
 START_S = 120.0
 """How long the workers may take to start, in seconds."""
 POLL_S = 0.05
+HTTP = "127.0.0.1:0"
+"""Where Dask's own web pages go, as they cannot be left out: else to a fixed port, on all interfaces."""
+OPTIONS = f"--nthreads 1 --memory-limit 0 --host 127.0.0.1 --no-dashboard --dashboard-address {HTTP}"
 LAST_WORDS = 2000
 """How much of what failed workers wrote is told, in characters."""
 
@@ -34,8 +37,9 @@ async def local_workers(count: int | None) -> AsyncIterator[str]:
     count = count or CPU_COUNT
     folder = tempfile.TemporaryDirectory(prefix="composite_lab_", ignore_cleanup_errors=True)
     with _unheard(), folder as scratch, tempfile.TemporaryFile() as said:
-        # The caller's own Dask configuration may ask for a fixed port or for TLS: none of it is needed here.
-        async with Scheduler(host="127.0.0.1", port=0, protocol="tcp", dashboard=False) as scheduler:
+        async with Scheduler(
+            host="127.0.0.1", port=0, protocol="tcp", dashboard=False, dashboard_address=HTTP
+        ) as scheduler:
             process = _spawn(scheduler.address, count, scratch, said)
             try:
                 await _started(scheduler, count, process, said)
@@ -47,20 +51,10 @@ async def local_workers(count: int | None) -> AsyncIterator[str]:
 def _spawn(address: str, count: int, scratch: str, said: IO[bytes]) -> subprocess.Popen[bytes]:
     # The command line and no `multiprocessing`: that would run the caller's script again in each worker,
     # unless the script guards against it.
-    command = [sys.executable, "-m", "dask", "worker", address, "--host", "127.0.0.1", "--no-dashboard"]
-    options = [
-        "--nworkers",
-        str(count),
-        "--nthreads",
-        "1",
-        "--memory-limit",
-        "0",
-        "--local-directory",
-        scratch,
-    ]
+    command = [sys.executable, "-m", "dask", "worker", address, *f"--nworkers {count} {OPTIONS}".split()]
     here = {"PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path)}
     return subprocess.Popen(
-        [*command, *options],
+        [*command, "--local-directory", scratch],
         env=os.environ | here,
         stdin=subprocess.DEVNULL,
         stdout=said,
@@ -75,7 +69,7 @@ async def _started(scheduler: Any, count: int, process: subprocess.Popen[bytes],
         if process.poll() is not None or asyncio.get_running_loop().time() > deadline:
             said.seek(0)
             words = said.read().decode(errors="replace").strip()[-LAST_WORDS:]
-            raise EngineError(f"the {count} worker processes did not start within {START_S:.0f} s:\n{words}")
+            raise EngineError(f"the {count} worker processes did not start:\n{words}")
         await asyncio.sleep(POLL_S)
 
 

@@ -66,12 +66,13 @@ class Plan:
             raise ConfigError('strategies are given by name: {"single": "openai/gpt-4o", "moa": MoA(…)}')
         if repeats < 1:
             raise ConfigError(f"repeats must be at least 1, not {repeats}")
-        plan = cls(
-            {str(name): _as_strategy(name, given) for name, given in strategies.items()},
-            read_prompts(prompts),
-            repeats,
-            dict(params or {}),
-        )
+        named: dict[str, Strategy] = {}
+        for name, given in strategies.items():
+            try:
+                named[str(name)] = strategy_of(given)
+            except ConfigError as error:
+                raise ConfigError(f"strategy {name!r}: {error}") from None
+        plan = cls(named, read_prompts(prompts), repeats, dict(params or {}))
         for name, strategy in plan.strategies.items():
             try:
                 strategy.check(plan.prompts[0].messages, **plan.params)
@@ -95,7 +96,8 @@ class Plan:
                     yield Task(name, strategy, prompt, repeat, key, _is_closed(strategy), self.params)
 
 
-def _as_strategy(name: str, given: StrategyLike) -> Strategy:
+def strategy_of(given: StrategyLike) -> Strategy:
+    """What a caller means: a model alone, or the profile of that name. Raises `ConfigError`."""
     if isinstance(given, Strategy):
         return given
     if isinstance(given, str):
@@ -103,13 +105,11 @@ def _as_strategy(name: str, given: StrategyLike) -> Strategy:
         if given in known:
             return profile(given)
         if "/" not in given:
-            raise ConfigError(
-                f"strategy {name!r}: {unknown_name(given, known, 'profile')}. A model is written as "
-                "<provider>/<model>, for example openai/gpt-4o"
-            )
+            told = unknown_name(given, known, "profile") if known else f"{given!r} is no model"
+            raise ConfigError(f"{told} (models are written <provider>/<model>, for example openai/gpt-4o)")
     elif not isinstance(given, Seat | Mapping):
         raise ConfigError(
-            f"strategy {name!r} must be a model, a Seat, a MoA, a Council or the name of a profile, "
+            "a strategy is a model, a Seat, a MoA, a Council or the name of a profile, "
             f"not {type(given).__name__}"
         )
     single = Single(model=given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,13 +59,36 @@ def read_prompts(source: Prompts) -> list[Prompt]:
     rows = list(_rows(source))
     if not rows:
         raise ConfigError("there are no prompts: give at least one")
-    prompts = [_prompt(row, position) for position, row in enumerate(rows)]
+    prompts = [read_prompt(row, position) for position, row in enumerate(rows)]
     first: dict[str, int] = {}
     for position, prompt in enumerate(prompts):
         if prompt.id in first:
             raise ConfigError(f"prompts {first[prompt.id]} and {position} have the same id {prompt.id!r}")
         first[prompt.id] = position
     return prompts
+
+
+def read_prompt(row: Any, position: int) -> Prompt:
+    """One prompt of a list. Raises `ConfigError` that names its position, counted from 0."""
+    where = f"prompt {position}"
+    if isinstance(row, Prompt):
+        return row
+    if isinstance(row, str) or (isinstance(row, Sequence) and not isinstance(row, bytes)):
+        return Prompt(str(position), _conversation(row, where))
+    if not isinstance(row, Mapping):
+        raise ConfigError(f"{where}: prompts are {FORMS}, not {type(row).__name__}")
+    given = [name for name in ("prompt", "messages") if row.get(name)]
+    if len(given) != 1:
+        said = "both `prompt` and" if given else "neither `prompt` nor"
+        raise ConfigError(f"{where} has {said} `messages`: one of them is needed ({list(row)})")
+    if taken := [name for name in row if name in TAKEN]:
+        raise ConfigError(f"{where}: the column {taken[0]!r} is one of the result's own: rename it")
+    return Prompt(
+        id=str(row.get("id", position)),
+        messages=_conversation(row[given[0]], where),
+        target=row.get("target"),
+        columns={str(name): value for name, value in row.items() if name not in OWN_COLUMNS},
+    )
 
 
 def _rows(source: Prompts) -> Iterable[Any]:
@@ -82,21 +105,39 @@ def _rows_of_file(file: Path) -> Iterable[Any]:
     if not file.is_file():
         hint = " For one question, give a list: [question]" if " " in str(file) else ""
         raise ConfigError(f"{str(file)!r} is no file of prompts.{hint}")
-    match file.suffix.lower():
-        case ".jsonl" | ".ndjson":
-            return _json_lines(file)
-        case ".csv":
-            # As text: an id of 007 stays 007.
-            return _rows(pd.read_csv(file, dtype={"id": str, "target": str}, keep_default_na=False))
-        case ".parquet":
-            return _rows(pd.read_parquet(file))
-        case other:
-            raise ConfigError(f"{file}: prompts are read from .jsonl, .csv and .parquet, not {other!r}")
+    readers: dict[str, Callable[[Path], Any]] = {
+        ".jsonl": _json_lines,
+        ".ndjson": _json_lines,
+        ".csv": _csv,
+        ".parquet": pd.read_parquet,
+    }
+    form = file.suffix.lower()
+    if form not in readers:
+        raise ConfigError(f"{file}: prompts are read from .jsonl, .csv and .parquet, not {form!r}")
+    try:
+        return _rows(readers[form](file))
+    except ConfigError:
+        raise
+    except ImportError as missing:
+        raise ConfigError(f"{file}: reading Parquet needs pyarrow: pip install pyarrow") from missing
+    except (OSError, ValueError) as fault:  # no text in UTF-8, no table, no Parquet
+        raise ConfigError(f"{file} cannot be read: {fault}") from fault
+
+
+def _csv(file: Path) -> pd.DataFrame:
+    # As text: an id of 007 stays 007. Only an empty cell is a gap: an answer may be "NA" or "None".
+    return pd.read_csv(
+        file,
+        dtype={"id": "string", "target": "string"},
+        keep_default_na=False,
+        na_values=[""],
+        dtype_backend="numpy_nullable",
+    )
 
 
 def _json_lines(file: Path) -> list[Any]:
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -117,28 +158,8 @@ def _plain(value: Any) -> Any:
 
 
 def _is_gap(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-
-
-def _prompt(row: Any, position: int) -> Prompt:
-    where = f"prompt {position}"
-    if isinstance(row, Prompt):
-        return row
-    if isinstance(row, str) or (isinstance(row, Sequence) and not isinstance(row, bytes)):
-        return Prompt(str(position), _conversation(row, where))
-    if not isinstance(row, Mapping):
-        raise ConfigError(f"{where}: prompts are {FORMS}, not {type(row).__name__}")
-    given = [name for name in ("prompt", "messages") if row.get(name)]
-    if len(given) != 1:
-        said = "both" if given else "neither"
-        raise ConfigError(f"{where} has {said} `prompt` and `messages`: one of them is needed ({list(row)})")
-    if taken := [name for name in row if name in TAKEN]:
-        raise ConfigError(f"{where}: the column {taken[0]!r} is one of the result's own: rename it")
-    return Prompt(
-        id=str(row.get("id", position)),
-        messages=_conversation(row[given[0]], where),
-        target=row.get("target"),
-        columns={str(name): value for name, value in row.items() if name not in OWN_COLUMNS},
+    return (
+        value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
     )
 
 

@@ -53,7 +53,7 @@ TOKEN_KINDS = {
 }  # fmt: skip
 TIMED = (
     "trace_id", "call_id", "parent_call_id", "stage", "role", "round", "seat", "sample", "attempt",
-    "request_model", "status", "error_type", "start_offset_s", "latency_s", "time_to_first_token_s",
+    "name", "status", "error_type", "start_offset_s", "latency_s", "time_to_first_token_s",
 )  # fmt: skip
 PRICED = ("stage", "status", "usage_source", "cost_usd")
 COUNTED = (
@@ -224,7 +224,7 @@ def _calls(what: Any, needed: Sequence[str]) -> list[Any]:
     what = what.trace if isinstance(what, Result) else what
     if not isinstance(what, Trace):
         return rows_of(what, needed, "trace.to_dataframe()")
-    check_columns(needed, list(Call.model_fields), "a trace's calls")
+    check_columns(needed, [*Call.model_fields, "name"], "a trace's calls")
     return list(what.calls)
 
 
@@ -265,7 +265,7 @@ def _kinds(call: Any) -> tuple[int, int, int, int]:
 
 
 def _call_names(calls: Sequence[Any]) -> list[str]:
-    """Role, seat and model, and what else tells a run's calls apart; an arrow for each call above."""
+    """Role, seat and its name, and what else tells a run's calls apart; an arrow for each call above."""
     parents = {call.call_id: call.parent_call_id for call in calls}
     told = {(call.stage, name) for call in calls for name in ("round", "sample") if getattr(call, name)}
     names = []
@@ -278,7 +278,7 @@ def _call_names(calls: Sequence[Any]) -> list[str]:
         ]
         which += [f"attempt {call.attempt + 1}"] if call.attempt else []
         who = ", ".join([f"{plain(call.role)} {call.seat + 1}", *which])
-        names.append(f"{'↳ ' * depth}{who} · {plain(call.request_model)}")
+        names.append(f"{'↳ ' * depth}{who} · {plain(call.name)}")
     return names
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -19,6 +19,7 @@ from composite_lab.strategies.council import Council
 from composite_lab.strategies.moa import MoA
 
 STRATEGIES: dict[str, type[Strategy]] = {MoA.kind: MoA, Council.kind: Council}
+Configuration = TypeVar("Configuration", bound=Frozen)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SECTIONS = ("providers", "profiles")
 NOT_IN_BUNDLES = ("model", "name")
@@ -36,21 +37,8 @@ def read_profiles(
     document = Document(file)
     document.check()
     sections = _sections(document)
-    bundles = {name: _bundle(document, name, given) for name, given in sections["providers"].items()}
-    document.check()
-    reader = _Reader(document, bundles)
-    read = {name: reader.profile(name, given) for name, given in sections["profiles"].items()}
-    document.check()
-    profiles = {name: strategy for name, strategy in read.items() if strategy is not None}
-    known = {**beneath, **profiles, **above}
-    for name, strategy in profiles.items():
-        for path, seat in seats_in(strategy):
-            try:
-                check_seat(seat, known, (name,))
-            except ConfigError as error:
-                document.fault(("profiles", name, *path), str(error))
-    document.check()
-    return profiles
+    reader = Reader.with_providers(document, sections["providers"])
+    return reader.profiles(sections["profiles"], beneath=beneath, above=above)
 
 
 def unfit_name(name: object) -> str:
@@ -62,7 +50,7 @@ def unfit_name(name: object) -> str:
 
 def option_names(model: type[Frozen]) -> list[str]:
     """The options that can be written in a file; an object of the program, a function, cannot."""
-    return [name for name, field in model.model_fields.items() if not field.exclude]
+    return [field.alias or name for name, field in model.model_fields.items() if not field.exclude]
 
 
 def model_in(annotation: Any) -> type[Frozen] | None:
@@ -81,14 +69,43 @@ def seats_in(strategy: Strategy) -> Iterator[tuple[KeyPath, Seat]]:
 
 
 @dataclass(frozen=True)
-class _Reader:
+class Reader:
+    """Reads strategies and seats in a document. What is wrong with them becomes the document's faults."""
+
     document: Document
     bundles: dict[str, dict[str, Any]]
 
-    def profile(self, name: str, given: Any) -> Strategy | None:
-        path: KeyPath = ("profiles", name)
+    @classmethod
+    def with_providers(cls, document: Document, given: Mapping[str, Any]) -> Reader:
+        """A reader that knows the bundles under `providers`. Raises `ConfigError` when one is faulty."""
+        bundles = {name: _bundle(document, name, bundle) for name, bundle in given.items()}
+        document.check()
+        return cls(document, bundles)
+
+    def profiles(
+        self, given: Mapping[str, Any], *, beneath: Mapping[str, Strategy], above: Mapping[str, Strategy]
+    ) -> dict[str, Strategy]:
+        """What stands under `profiles`, as `read_profiles` gives it. Raises `ConfigError`."""
+        read = {name: self._profile(name, options) for name, options in given.items()}
+        self.document.check()
+        profiles = {name: strategy for name, strategy in read.items() if strategy is not None}
+        known = {**beneath, **profiles, **above}
+        for name, strategy in profiles.items():
+            for path, seat in seats_in(strategy):
+                try:
+                    check_seat(seat, known, (name,))
+                except ConfigError as error:
+                    self.document.fault(("profiles", name, *path), str(error))
+        self.document.check()
+        return profiles
+
+    def _profile(self, name: str, given: Any) -> Strategy | None:
         if not NAME.fullmatch(name):
-            self.document.fault(path, unfit_name(name))
+            self.document.fault(("profiles", name), unfit_name(name))
+        return self.strategy(given, ("profiles", name))
+
+    def strategy(self, given: Any, path: KeyPath) -> Strategy | None:
+        """The strategy at a place, None when there is a fault in it."""
         if not isinstance(given, dict):
             self.document.fault(path, "must be a mapping with `strategy` and its options")
             return None
@@ -98,11 +115,14 @@ class _Reader:
             told = unknown_name(kind, STRATEGIES, "strategy") if isinstance(kind, str) else f"use {known}"
             self.document.fault((*path, "strategy"), told)
             return None
-        chosen = STRATEGIES[kind]
         own = {option: value for option, value in given.items() if option != "strategy"}
-        options = self.options(chosen, own, path)
+        return self.build(STRATEGIES[kind], own, path)
+
+    def build(self, model: type[Configuration], given: dict[str, Any], path: KeyPath) -> Configuration | None:
+        """What a class of configuration makes of the options at a place, None when there is a fault."""
+        options = self.options(model, given, path)
         try:
-            return chosen(**options)
+            return model(**options)
         except ConfigError as error:
             for where, sentence in _faults(error):
                 self.document.fault((*path, *where), sentence)
@@ -111,26 +131,27 @@ class _Reader:
     def options(self, model: type[Frozen], given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         """The options as the class takes them: unknown ones told and left out, bundles put in."""
         known = [*option_names(model), *(["provider"] if model is Seat else [])]
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
         kept: dict[str, Any] = {}
         for name, value in given.items():
             if name in known:
-                field = model.model_fields.get(name)
+                field = fields.get(name)
                 below = model_in(field.annotation) if field else None
-                kept[name] = self.nested(below, value, (*path, name)) if below else value
-            elif name in model.model_fields:
+                kept[name] = self._nested(below, value, (*path, name)) if below else value
+            elif name in fields:
                 self.document.fault((*path, name), "can only be given in code, with register_profile")
             else:
                 self.document.fault((*path, name), unknown_name(name, known))
         if "provider" not in kept:
             return kept
-        return self.bundle(kept.pop("provider"), (*path, "provider")) | kept
+        return self._bundle_named(kept.pop("provider"), (*path, "provider")) | kept
 
-    def nested(self, model: type[Frozen], value: Any, path: KeyPath) -> Any:
+    def _nested(self, model: type[Frozen], value: Any, path: KeyPath) -> Any:
         if isinstance(value, list):
-            return [self.nested(model, item, (*path, index)) for index, item in enumerate(value)]
+            return [self._nested(model, item, (*path, index)) for index, item in enumerate(value)]
         return self.options(model, value, path) if isinstance(value, dict) else value
 
-    def bundle(self, name: Any, path: KeyPath) -> dict[str, Any]:
+    def _bundle_named(self, name: Any, path: KeyPath) -> dict[str, Any]:
         if isinstance(name, str) and name in self.bundles:
             return self.bundles[name]
         if not isinstance(name, str):

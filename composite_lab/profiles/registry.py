@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from composite_lab.errors import ConfigError
 from composite_lab.profiles.file import NAME, read_profiles, unfit_name
 from composite_lab.profiles.references import ENVIRONMENT_VARIABLE, check_seat, lookup
 from composite_lab.strategies.base import CHECKS, Strategy
+
+ProfileReader = Callable[..., dict[str, Strategy]]
+"""Reads profiles that may refer to those `beneath` and `above`, which it is given by these names."""
 
 
 def register_profile(name: str, strategy: Strategy) -> None:
@@ -33,7 +37,12 @@ def load_profiles(path: str | os.PathLike[str]) -> list[str]:
     They replace those of the same names from earlier files. Raises `ConfigError` with file, line and
     key path of each fault.
     """
-    return _registry.load(Path(path).expanduser())
+    return _registry.load(partial(read_profiles, Path(path).expanduser()))
+
+
+def add_profiles(read: ProfileReader) -> list[str]:
+    """Load the profiles that `read(beneath=…, above=…)` gives, as those of a file, and get their names."""
+    return _registry.load(read)
 
 
 def profile(name: str) -> Strategy:
@@ -65,27 +74,27 @@ class _Registry:
         with self.lock:
             self.from_code.update(strategies)
 
-    def load(self, file: Path) -> list[str]:
+    def load(self, read: ProfileReader) -> list[str]:
         with self.lock:
             self._load_default()
-            read = self._read(file)
-            self.from_files.update(read)
-            return list(read)
+            profiles = self._read(read)
+            self.from_files.update(profiles)
+            return list(profiles)
 
     def known(self) -> dict[str, Strategy]:
         with self.lock:
             self._load_default()
             return self.from_files | self.from_code
 
-    def _read(self, file: Path) -> dict[str, Strategy]:
-        return read_profiles(file, beneath=self.from_files, above=self.from_code)
+    def _read(self, read: ProfileReader) -> dict[str, Strategy]:
+        return read(beneath=self.from_files, above=self.from_code)
 
     def _load_default(self) -> None:
         named = os.environ.get(ENVIRONMENT_VARIABLE, "")
         if not named or named == self.default_file:
             return
         try:
-            read = self._read(Path(named).expanduser())
+            read = self._read(partial(read_profiles, Path(named).expanduser()))
         except ConfigError as error:
             raise ConfigError(f"{ENVIRONMENT_VARIABLE} names a file that cannot be used: {error}") from None
         self.from_files.update(read)

@@ -29,7 +29,7 @@ from tests.notebook.browser.lab_server import LabServer, new_notebook  # noqa: E
 
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 WIDTH, HEIGHT, SCALE = 1000, 2400, 1.5
-MARGIN = 5
+MARGIN = 4
 
 
 def main() -> None:

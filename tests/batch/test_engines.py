@@ -27,7 +27,7 @@ from composite_lab.batch.engines import Asyncio, engine_of
 from composite_lab.batch.orders import Order, Terms, errand_of, pack, units_of
 from composite_lab.batch.plan import Plan
 from composite_lab.batch.store import Store
-from composite_lab.errors import ConfigError, EngineError
+from composite_lab.errors import ConfigError, EngineError, StoreError
 from composite_lab.testing import FakeServer, load_questions
 
 SeatMaker = Callable[..., lab.Seat]
@@ -87,15 +87,21 @@ def test_workers_bring_about_the_frame_that_one_process_does(
 ) -> None:
     prompts = questions(10)
     prompts.append(prompts[0] | {"id": "again"})  # the same question: its calls are shared
-    options = {"scorer": "numeric_match", "max_concurrency": 6}
-    spread = quietly(strategies, prompts, engine=address, **options)
+    spread = quietly(strategies, prompts, scorer="numeric_match", engine=address)
     stats = fake_openai.stats()
     assert stats.total == stats.distinct == spread.calls_paid == 10 * 8
-    assert stats.peak <= 6
-    here = quietly(strategies, prompts, **options)
+    here = quietly(strategies, prompts, scorer="numeric_match")
     pd.testing.assert_frame_equal(lasting(spread), lasting(here))
     assert spread.paid_usd == pytest.approx(here.paid_usd)
     assert len(spread.calls_df()) == len(here.calls_df())
+
+
+def test_calls_under_way_are_bounded_over_all_workers(
+    seat: SeatMaker, address: str, fake_openai: FakeServer
+) -> None:
+    moa = lab.MoA(aggregator=seat("moa"), proposers=[seat(f"{name}+latency=0.2") for name in "abcdef"])
+    quietly({"moa": moa}, questions(4), engine=address, max_concurrency=4)
+    assert 2 < fake_openai.stats().peak <= 4
 
 
 def test_a_second_time_nothing_is_sent_not_even_to_the_scheduler(
@@ -141,21 +147,20 @@ def test_a_client_is_an_engine(
 
 SCRIPT = """
 import asyncio, os, sys
+import beside
 import composite_lab as lab
-from composite_lab.batch.compare import compare
-from composite_lab.batch.engines import Processes
 
 seat = lab.Seat(model="openai/a", api_base=sys.argv[1], api_key="none")
-parent, place = os.getpid(), {"type": "object", "properties": {"a": {"type": "integer"}}}
-tools = [{"type": "function", "function": {"name": "add", "parameters": place}}]
+tools = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}]
+parent = os.getpid()
 
-def add(a):
-    return "here" if os.getpid() == parent else "elsewhere"
+def add():
+    return beside.told(os.getpid() != parent)
 
 async def cell():
     moa = lab.MoA(aggregator=seat, tool_executor={"add": add})
-    question = 'Please use add {"a": 2} and tell me.'
-    return compare({"moa": moa}, [question], engine=Processes(workers=1), params={"tools": tools}, progress=False)
+    options = {"params": {"tools": tools}, "progress": False}
+    return lab.compare({"moa": moa}, ["Please use add {}."], engine=lab.Processes(workers=1), **options)
 
 print(asyncio.run(cell()).to_dataframe()["text"].tolist())
 """
@@ -164,8 +169,11 @@ print(asyncio.run(cell()).to_dataframe()["text"].tolist())
 def test_a_script_without_a_guard_and_with_functions_of_its_own_uses_processes_from_a_running_loop(
     fake_openai: FakeServer, tmp_path: Path
 ) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "script.py", fake_openai.base_url]
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    (folder / "script.py").write_text(SCRIPT)
+    (folder / "beside.py").write_text("def told(away):\n    return 'elsewhere' if away else 'here'\n")
+    command = [sys.executable, "scripts/script.py", fake_openai.base_url]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("['a was told by its tools: elsewhere']\n", "")
 
@@ -219,7 +227,7 @@ def test_a_worker_that_cannot_read_the_strategies_is_a_fault_of_the_configuratio
     import only_here  # type: ignore[import-not-found]
 
     moa = lab.MoA(aggregator=seat("a"), tool_executor=only_here.tool)
-    with pytest.raises(ConfigError, match="a worker cannot read the strategies: .*only_here"):
+    with pytest.raises(ConfigError, match=r"a worker cannot read the strategies: .*only_here"):
         quietly({"moa": moa}, ["Why?"], engine=address)
     assert fake_openai.stats().total == 0
 
@@ -230,8 +238,8 @@ def test_a_worker_that_cannot_read_the_strategies_is_a_fault_of_the_configuratio
 def test_a_cap_holds_over_all_workers_and_more_money_goes_on(
     seat: SeatMaker, address: str, fake_openai: FakeServer, tmp_path: Path
 ) -> None:
-    strategies = {"single": seat("a+latency=0.3", **PRICE)}
-    prompts = questions(60)
+    strategies = {"single": seat("a+latency=0.2", **PRICE)}
+    prompts = questions(40)
     options = {"store": tmp_path / "store.sqlite", "engine": address, "max_concurrency": 4}
     price = 0.00014
     capped = quietly(strategies, prompts, max_cost_usd=9.5 * price, **options)
@@ -239,13 +247,44 @@ def test_a_cap_holds_over_all_workers_and_more_money_goes_on(
     # What is over: calls under way, and those of half a second.
     assert 10 <= paid < 40
     assert capped.paid_usd == pytest.approx(paid * price)
-    assert capped.to_dataframe()["status"].value_counts().to_dict() == {"undone": 60 - paid, "ok": paid}
+    assert capped.to_dataframe()["status"].value_counts().to_dict() == {"undone": 40 - paid, "ok": paid}
 
-    again = quietly(strategies, prompts, max_cost_usd=9.5 * price, **options)
-    assert (again.calls_paid, fake_openai.stats().total) == (0, paid)
-    whole = quietly(strategies, prompts, max_cost_usd=60 * price, **options)
-    assert fake_openai.stats().total == whole.calls_paid + paid == 60
+    whole = quietly(strategies, prompts, max_cost_usd=41 * price, **options)
+    assert fake_openai.stats().total == whole.calls_paid + paid == 40
     assert set(whole.to_dataframe()["status"]) == {"ok"}
+
+
+def test_a_cap_holds_inside_of_a_run(seat: SeatMaker, address: str, fake_openai: FakeServer) -> None:
+    moa = lab.MoA(aggregator=seat("a", **PRICE), proposers=[seat("b+latency=0.1", **PRICE)], samples=30)
+    capped = quietly({"moa": moa}, ["Why?"], engine=address, max_concurrency=2, max_cost_usd=4.5 * 0.00014)
+    assert capped.to_dataframe()["status"].tolist() == ["undone"]
+    assert capped.calls_paid == fake_openai.stats().total
+    assert 5 <= capped.calls_paid <= 10
+
+
+def test_where_the_store_has_used_up_the_money_nothing_is_sent(
+    seat: SeatMaker, fake_openai: FakeServer, tmp_path: Path
+) -> None:
+    options = {"store": tmp_path / "store.sqlite", "max_concurrency": 1}
+    quietly({"single": seat("a", **PRICE)}, questions(3), **options)
+    more = quietly(
+        {"single": seat("a", **PRICE)}, questions(5), engine=NOWHERE, max_cost_usd=2.5 * 0.00014, **options
+    )
+    assert more.to_dataframe()["status"].tolist() == ["ok", "ok", "ok", "undone", "undone"]
+    assert fake_openai.stats().total == 3
+
+
+def test_money_behind_an_earlier_answer_counts_once(
+    seat: SeatMaker, address: str, fake_openai: FakeServer, tmp_path: Path
+) -> None:
+    options = {"store": tmp_path / "store.sqlite", "engine": address}
+    single = seat("a", **PRICE)
+    quietly({"single": single}, ["Why?"], **options)
+    moa = lab.MoA(aggregator=seat("moa", **PRICE), proposers=[single])
+    # One call is paid for: half of the price of another is left.
+    capped = quietly({"single": single, "moa": moa}, ["Why?"], max_cost_usd=1.5 * 0.00014, **options)
+    assert capped.to_dataframe()["status"].tolist() == ["ok", "ok"]
+    assert fake_openai.stats().by_model == {"a": 1, "moa": 1}
 
 
 # --- the end of workers, of the scheduler and of whoever compares
@@ -276,6 +315,40 @@ def test_an_interrupt_ends_the_calls_and_keeps_what_was_paid_for(
     assert fake_openai.stats().by_model == {"moa": 4}
 
 
+def test_answers_come_into_the_store_while_their_run_is_under_way(
+    seat: SeatMaker, address: str, fake_openai: FakeServer, tmp_path: Path
+) -> None:
+    moa = lab.MoA(aggregator=seat("moa+hang"), proposers=[seat("a"), seat("b")])
+    store = Store(tmp_path / "store.sqlite")
+
+    async def watched() -> None:
+        work = asyncio.ensure_future(
+            acompare({"moa": moa}, ["Why?"], engine=address, store=store, progress=False)
+        )
+        scope = Plan.of({"moa": moa}, ["Why?"]).prompts[0].scope
+        async with asyncio.timeout(60):
+            while len(store.answers_of(scope)) < 2:  # noqa: ASYNC110  (no event tells of it)
+                await asyncio.sleep(0.05)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+
+    asyncio.run(watched())
+
+
+def test_a_full_disk_ends_the_comparison_and_its_calls(
+    seat: SeatMaker, address: str, fake_openai: FakeServer, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store.sqlite")
+    store._db.execute("PRAGMA max_page_count = 20")
+    with pytest.raises(StoreError, match="the disk is full"):
+        quietly(
+            {"single": seat("a+latency=0.1")}, questions(60), engine=address, store=store, max_concurrency=4
+        )
+    sent = fake_openai.wait_until(lambda stats: stats.in_flight == 0, 30).total
+    assert sent < 60
+
+
 def test_a_worker_ends_the_calls_of_an_order_that_nobody_waits_for(
     seat: SeatMaker, address: str, fake_openai: FakeServer
 ) -> None:
@@ -289,7 +362,7 @@ def test_a_worker_ends_the_calls_of_an_order_that_nobody_waits_for(
         fake_openai.wait_until(lambda stats: stats.in_flight == 0, 30)
 
 
-def test_the_end_of_the_scheduler_is_told_and_the_store_goes_on(seat: SeatMaker) -> None:
+def test_the_end_of_the_scheduler_is_told(seat: SeatMaker) -> None:
     command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0"]
     with subprocess.Popen(
         [*command, "--dashboard-address", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True
@@ -304,7 +377,7 @@ def test_the_end_of_the_scheduler_is_told_and_the_store_goes_on(seat: SeatMaker)
 def test_a_lost_worker_s_runs_are_done_again_and_count_once(
     seat: SeatMaker, address: str, fake_openai: FakeServer
 ) -> None:
-    strategies, prompts = strategies_on(seat, latency="+latency=0.3"), questions(12)
+    strategies, prompts = strategies_on(seat, latency="+latency=0.2"), questions(10)
     undisturbed = quietly(strategies, prompts, scorer="numeric_match")
     calls = fake_openai.stats().total
     fake_openai.reset()

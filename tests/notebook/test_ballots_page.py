@@ -9,6 +9,7 @@ import pytest
 from composite_lab import Ballot
 from composite_lab.notebook import page
 from composite_lab.notebook.ballots_page import agreement
+from tests.notebook.pages import call, trace
 
 
 def test_ballots_are_a_table_of_ranks_shaded_by_rank() -> None:
@@ -31,6 +32,13 @@ def test_ballots_are_a_table_of_ranks_shaded_by_rank() -> None:
     assert rows[2] == [("own", "not ranked"), ("own", "not ranked"), ("own", "own")]
     assert "invalid" in shown
     assert "Standings" in shown
+
+
+def test_the_ballots_of_a_run_name_its_reviewers() -> None:
+    ballot = Ballot(reviewer=1, call_id="r", labels=["A"], members=[0], ranking=["A"], status="valid")
+    run = trace(call("o", stage="opinions"), call("r", stage="review", seat=1, seat_name="<b>ben</b>"))
+    shown = page.ballots_of(run.model_copy(update={"ballots": [ballot]}))
+    assert "<th>reviewer 2<br><bdi>&lt;b&gt;ben&lt;/b&gt;</bdi></th>" in shown
 
 
 def test_agreement_is_the_share_of_pairs_in_the_same_order() -> None:

@@ -49,6 +49,12 @@ def test_what_is_unknown_is_never_a_zero() -> None:
     assert "(+ 1 call of unknown price)" in page.facts(trace(call(), call("b", cost_usd=0.5)))
 
 
+def test_a_cancelled_call_has_not_failed() -> None:
+    ended = [call(str(seat), status=status) for seat, status in enumerate(("ok", "error", "cancelled"))]
+    assert " · 1 failed · 1 cancelled · " in Elements(page.facts(trace(*ended))).text
+    assert "1 call · 1 cancelled · " in Elements(page.facts(trace(ended[2]))).text
+
+
 def test_bars_are_percents_of_the_run_and_mark_the_critical_path() -> None:
     calls = [
         call("a", latency_s=1.0),

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from composite_lab import ConfigError
-from composite_lab.strategies.conversation import read_conversation, with_material
+from composite_lab.strategies.conversation import RESULTS, read_conversation, with_material, without_tools
+from composite_lab.strategies.prompts import enclose
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 TOOL_CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
@@ -145,6 +146,31 @@ def composite_answer(**fields: Any) -> dict[str, Any]:
         "reasoning_content": "## Proposals: 3 of 3 answered",
         "provider_specific_fields": {"composite": {"calls": 4}, **fields},
     }
+
+
+CALLED = TABLE[2]
+TOLD = {"role": "assistant", "content": "[called look_up with {}]"}
+
+
+def result(text: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": "call_1", "content": text}
+
+
+def told(text: str) -> str:
+    return f"{RESULTS}\n\n{enclose('result', [('look_up', text)])}"
+
+
+def test_results_of_tools_are_told_once_each_behind_their_call() -> None:
+    plain = without_tools([ASKED, CALLED, result("first"), CALLED, result("second")])
+    first, second = ({"role": "user", "content": told(text)} for text in ("first", "second"))
+    assert plain == [ASKED, TOLD, first, TOLD, second]
+
+
+def test_results_of_tools_join_the_users_next_message() -> None:
+    plain = without_tools([CALLED, result("first"), ASKED, CALLED, result("second"), ASKED])
+    texts = [[told(text), ASKED["content"]] for text in ("first", "second")]
+    joined = [{"role": "user", "content": [{"type": "text", "text": one} for one in pair]} for pair in texts]
+    assert plain == [TOLD, joined[0], TOLD, joined[1]]
 
 
 @pytest.mark.parametrize("as_object", [False, True])

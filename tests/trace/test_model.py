@@ -258,3 +258,10 @@ def test_texts_of_records_are_short_and_show_no_conversation() -> None:
             assert "confidence" not in shown
             assert len(shown) < 400
     assert "Oops" in repr(one)
+
+
+def test_a_trace_of_hostile_names_is_printed_without_effect() -> None:
+    hostile = trace(strategy="moa\x1b[2J\u202e", trace_id="\u2066\r12345678")
+    for shown in (repr(hostile), str(hostile), str(hostile.summary())):
+        assert shown.isprintable()
+    assert repr(trace()).startswith("<Trace 01234567 moa ok: ")

@@ -193,7 +193,7 @@ def test_summary_in_words_tells_known_from_unknown_costs() -> None:
         "moa ok: 2 calls, 1 failed, 7 tokens, 0.500000 USD (+ 1 of unknown price), 1.00 s, "
         "2.0 times faster than one by one"
     )
-    assert "0.500000 USD, 10.00 s" in str(summary(known))
+    assert "1 call, 0 failed, 7 tokens, 0.500000 USD, 10.00 s" in str(summary(known))
     assert "cost unknown, " in str(summary(unknown))
 
 

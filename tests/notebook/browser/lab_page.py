@@ -82,6 +82,14 @@ class LabPage:
         found = ", ".join(f'.jp-OutputArea-output[data-mime-type="{kind}"]' for kind in kinds)
         return self.page.locator(found).all_inner_texts()
 
+    def execution_counts(self) -> list[int | None]:
+        """The number in front of each cell of code, also of those that are scrolled out of sight."""
+        found: list[int | None] = self.page.evaluate(
+            "() => [...window.jupyterapp.shell.currentWidget.content.model.cells]"
+            ".filter(cell => cell.type === 'code').map(cell => cell.executionCount)"
+        )
+        return found
+
     def trusted(self) -> list[bool]:
         """Whether JupyterLab trusts the outputs of each cell."""
         found: list[bool] = self.page.evaluate(

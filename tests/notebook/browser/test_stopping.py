@@ -46,3 +46,7 @@ def test_stop_ends_the_calls_and_leaves_the_kernel_free(
         assert lab.complaints() == []
         assert fake_openai.stats().in_flight == 0
         assert "And now?" in fake_openai.requests("a")[-1].last_user_text
+        lab.save()
+    with open_notebook("stopping.ipynb") as again:
+        expect(again.output(0)).to_contain_text("This run was cancelled before it had an answer.")
+        expect(again.output(0).get_by_text("model not found")).to_be_hidden()
