@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, cast
 
-from composite_lab.errors import BudgetExceeded, ConfigError
-from composite_lab.seats import Frozen, Seat, SeatLike
-from composite_lab.strategies.prompts import enclose
 from pydantic import Field, model_validator
 
 from composite_lab.batch.scores import Abstained, Ask, Row, Score, Scorer, note_of, read_json, short
+from composite_lab.errors import BudgetExceeded, ConfigError
+from composite_lab.seats import Frozen, Seat, SeatLike
+from composite_lab.strategies.prompts import enclose
 
 RUBRIC = """\
 Grade how well an answer meets a rubric.

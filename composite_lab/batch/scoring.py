@@ -9,13 +9,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
-from composite_lab.errors import ConfigError
-from composite_lab.seats import unknown_name
 from pydantic import ConfigDict, Field, model_validator
 
 from composite_lab.batch.judges import PairwiseJudge, RubricJudge, Verdict
 from composite_lab.batch.numerals import last_number, on_one_scale
 from composite_lab.batch.scores import ABSTAINED, Ask, Row, Score, Scorer, read_json, short
+from composite_lab.errors import ConfigError
+from composite_lab.seats import unknown_name
 
 __all__ = [
     "ABSTAINED",

@@ -73,7 +73,8 @@ def _tabs(views: Sequence[View], faults: Faults) -> widgets.Tab:
 
 def _views(trace: Trace, faults: Faults) -> Iterator[View]:
     yield View("Answer", lambda: _answer(trace, faults))
-    labels = {ballot.call_id or "": _behind(ballot, _names(trace.calls)) for ballot in trace.ballots}
+    names = _names(trace.calls)
+    labels = {call_id: _behind(one, names) for one in trace.ballots for call_id in one.call_ids}
     for stage, calls in _stages(trace.calls):
         yield View(_stage_title(stage, calls), partial(stage_view, calls, faults, labels))
     proposals = _proposals(trace.calls)

@@ -228,10 +228,10 @@ def _labels(trace: Trace) -> dict[str, dict[str, str]]:
     """For each review, who was behind the labels that the reviewer saw."""
     names = _names(trace)
     return {
-        ballot.call_id: {
+        call_id: {
             shown: f"member {member + 1} {one_line(names.get(member, ''))}".strip()
             for shown, member in zip(ballot.labels, ballot.members, strict=False)
         }
         for ballot in trace.ballots
-        if ballot.call_id is not None
+        for call_id in ballot.call_ids
     }

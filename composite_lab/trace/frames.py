@@ -69,13 +69,27 @@ def messages_frame(calls: Sequence[Call]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
 
 
-def ballots_frame(trace_id: str, ballots: Sequence[Ballot], standings: Sequence[Standing]) -> pd.DataFrame:
-    """A row per reviewer and candidate shown: shown position, rank (1 is best), status of the ballot."""
+def ballots_frame(
+    trace_id: str, ballots: Sequence[Ballot], standings: Sequence[Standing], calls: Sequence[Call] = ()
+) -> pd.DataFrame:
+    """A row per reviewer and candidate shown: shown position, rank (1 is best), status of the ballot.
+
+    `source` is the form in which the ranking stood. From the calls come the models asked (`answer_model`,
+    `reviewer_model`), the answer's completion tokens (`answer_tokens`), and `is_self`: whether the
+    candidate is the reviewer's own, which is NA for a reviewer of another model that sits beside members.
+    """
     dtypes = {
         "trace_id": "string", "call_id": "string", "reviewer": "Int64", "candidate": "Int64",
         "shown_label": "string", "shown_position": "Int64", "rank": "Int64", "status": "string",
-        "place": "Int64",
+        "place": "Int64", "is_self": "boolean", "source": "string", "answer_tokens": "Int64",
+        "answer_model": "string", "reviewer_model": "string",
     }  # fmt: skip
+    by_id = {call.call_id: call for call in calls}
+    answers = {
+        call.seat: call
+        for call in calls
+        if (call.stage, call.status, call.parent_call_id) == ("opinions", "ok", None)
+    }
     places = {standing.member: standing.place for standing in standings}
     rows = [
         {
@@ -139,7 +153,13 @@ def _filled(cells: list[Any], dtype: type[np.generic]) -> tuple[Any, Any]:
 def _message_rows(call: Call) -> list[tuple[Any, ...]]:
     keys = (call.trace_id, call.call_id, call.stage, call.seat, call.sample)
     rows = [
-        (*keys, position, "sent", message.get("role"), _said(message.get("content"), message.get("tool_calls")))
+        (
+            *keys,
+            position,
+            "sent",
+            message.get("role"),
+            _said(message.get("content"), message.get("tool_calls")),
+        )
         for position, message in enumerate(call.messages)
     ]
     asked = None if call.stage == "tool" else call.tool_calls
