@@ -114,8 +114,8 @@ class Council(Strategy):
             return review_messages(run, [opinions[member].text for member in order], prompts)
 
         reviews = [
-            Review(number, seat, order, shown(order))
-            for (number, seat, _), order in zip(reviewers, orders, strict=True)
+            Review(number, seat, own, order, shown(order))
+            for (number, seat, own), order in zip(reviewers, orders, strict=True)
             if order
         ]
         reviews = await hold(run, reviews, prompts, self.repairs)

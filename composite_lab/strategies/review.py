@@ -24,6 +24,7 @@ class Review:
 
     reviewer: int
     seat: Seat
+    own: int | None
     members: list[int]
     messages: list[Message] = field(repr=False)
     replies: list[Reply] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Review:
         parsed = self._parsed()
         return Ballot(
             reviewer=self.reviewer,
+            own=self.own,
             call_id=self.replies[0].call.call_id if self.replies else None,
             labels=self.labels,
             members=self.members,

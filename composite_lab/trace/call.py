@@ -98,7 +98,8 @@ class Call(Record):
 class Ballot(Record):
     """One reviewer's ranking of the candidates it was shown.
 
-    `labels` are the labels in the order shown, `members` the seats behind them in the same order,
+    `own` is the seat of the reviewer's own answer, None if it gave none. `labels` are the labels in the
+    order shown, `members` the seats behind them in the same order,
     `ranking` the labels from best to worst, None unless `status` is `valid` or, when the reviewer had
     to be asked again, `repaired`. It is `invalid` when no ranking could be read, `abstained` when the
     reviewer declared that it gives none, `failed` when no review came. `call_id` is the Call of the
@@ -108,6 +109,7 @@ class Ballot(Record):
     """
 
     reviewer: int
+    own: int | None = None
     call_id: str | None = None
     labels: list[str]
     members: list[int]

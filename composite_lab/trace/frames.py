@@ -75,8 +75,8 @@ def ballots_frame(
     """A row per reviewer and candidate shown: shown position, rank (1 is best), status of the ballot.
 
     `source` is the form in which the ranking stood. From the calls come the models asked (`answer_model`,
-    `reviewer_model`), the answer's completion tokens (`answer_tokens`), and `is_self`: whether the
-    candidate is the reviewer's own, which is NA for a reviewer of another model that sits beside members.
+    `reviewer_model`) and the answer's completion tokens (`answer_tokens`). `is_self` tells whether the answer
+    is the reviewer's own.
     """
     dtypes = {
         "trace_id": "string", "call_id": "string", "reviewer": "Int64", "candidate": "Int64",
@@ -102,6 +102,11 @@ def ballots_frame(
             "rank": ballot.ranking.index(label) + 1 if ballot.ranking else None,
             "status": ballot.status,
             "place": places.get(member),
+            "is_self": member == ballot.own,
+            "source": ballot.source,
+            "answer_tokens": answers[member].completion_tokens if member in answers else None,
+            "answer_model": answers[member].request_model if member in answers else None,
+            "reviewer_model": by_id[ballot.call_id].request_model if ballot.call_id in by_id else None,
         }
         for ballot in ballots
         for position, (label, member) in enumerate(zip(ballot.labels, ballot.members, strict=True))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 import composite_lab as lab
+from composite_lab.strategies.agreement import agreement
 from composite_lab.strategies.orders import label_orders
 from composite_lab.strategies.rules import RULES
 from composite_lab.testing import FakeServer
@@ -234,3 +236,56 @@ def test_with_self_review_everybody_ranks_all_answers_blindly(
         shown = [found[3] for found in BLOCK.finditer(request.last_user_text)]
         assert shown == ["Response A", "Response B", "Response C"]
         assert not re.search(r"\bm[0-2]\b(?=\+|,)|\byour own\b", BLOCK.sub("", request.last_user_text))
+
+
+def test_the_frame_tells_what_estimates_of_bias_need(seat: SeatMaker) -> None:
+    members = ["m0+completion_tokens=5", "m1+completion_tokens=50", "m2"]
+    frame = council(seat, *members, self_review=True).run(QUESTION).trace.ballots_df()
+    assert frame[frame.is_self].candidate.tolist() == frame[frame.is_self].reviewer.tolist() == [0, 1, 2]
+    assert frame.groupby("candidate").answer_tokens.unique().map(list).tolist() == [[5], [50], [20]]
+    assert set(frame.answer_model) == set(frame.reviewer_model) == {f"openai/{name}" for name in members}
+    assert set(frame.source) == {"numbered list"}
+
+
+def test_agreement_and_sensitivity_are_told_by_seat(seat: SeatMaker) -> None:
+    trace = (
+        council(seat, *(f"m{n}" for n in range(5)), "m5+status=400", ranking="schulze").run(QUESTION).trace
+    )
+    orders = [ballot.ranked_members() for ballot in trace.ballots]
+    assert trace.agreement() == agreement(orders)
+    assert trace.agreement().w is not None
+    found = trace.sensitivity()
+    assert next(iter(found.winners)) == "schulze"
+    assert set(found.winners) == set(RULES)
+    assert found.winners["schulze"] == tuple(s.member for s in trace.standings if s.place == 1)
+
+
+def test_sensitivity_names_the_reviewer_and_not_the_number_of_the_ballot() -> None:
+    labels = [label(0), label(1)]
+
+    def ballot(reviewer: int, *members: int, status: str = "valid") -> lab.Ballot:
+        ranking = labels if status == "valid" else None
+        return lab.Ballot.model_validate(
+            {
+                "reviewer": reviewer,
+                "labels": labels,
+                "members": list(members),
+                "ranking": ranking,
+                "status": status,
+            }
+        )
+
+    ballots = [ballot(0, 3, 4, status="invalid"), ballot(2, 3, 4), ballot(5, 3, 4), ballot(7, 4, 3)]
+    whole = lab.Trace(
+        trace_id="t" * 8, strategy="council", model="m", version="0",
+        started_at=datetime.now(UTC), latency_s=1.0,
+        ballots=ballots, config={"reviewer_weights": [1, 1, 1, 1, 1, 1, 1, 2.5]},
+    )  # fmt: skip
+    assert whole.agreement().condorcet_winner == 4
+    assert whole.sensitivity().flips["borda"] == {7: (3,)}
+
+
+def test_a_trace_without_ballots_has_nothing_to_agree_on(seat: SeatMaker) -> None:
+    trace = council(seat, "m0", "m1+status=400").run(QUESTION).trace
+    assert trace.agreement() == agreement([])
+    assert trace.sensitivity().winners["borda"] == ()
