@@ -23,7 +23,7 @@ FLOORS = [
      "gateway.gateway"],
     ["tools"],
     ["strategies.run", "strategies.handle", "strategies.base", "strategies.replay"],
-    ["strategies.review"],
+    ["strategies.review", "strategies.canary"],
     ["strategies.moa", "strategies.council", "strategies.single"],
     ["profiles.document", "profiles.references", "profiles.file", "profiles.registry", "profiles.schema"],
     ["provider.remote", "provider.request", "provider.answer", "provider.errors", "provider.hooks"],

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from composite_lab.replies import Reply
 from composite_lab.seats import Seat, SeatLike
 from composite_lab.strategies.base import Strategy
+from composite_lab.strategies.canary import plant
 from composite_lab.strategies.conversation import Message, with_material
 from composite_lab.strategies.orders import label_orders
 from composite_lab.strategies.prompts import CouncilPrompts, CouncilPromptsLike, bullets, enclose
@@ -34,10 +35,12 @@ class Council(Strategy):
     Without `members` the chairman's model sits three times; without `reviewers` the members whose
     opinion came review. A reviewer sees the answers of the others, and with `self_review` its own
     among them, under neutral labels in an order drawn from `shuffle_seed` and the question, balanced
-    over the reviewers. A ranking that cannot be read is asked for again, `repairs` times at most.
-    `ranking` is the rule that makes standings of the ballots, `reviewer_weights` what each reviewer's
-    ballot counts (1 each). With one opinion left the review is skipped; with fewer than `min_members`
-    the run fails. `n` members make 2n + 1 calls.
+    over the reviewers. A ranking that cannot be read is asked for again, `repairs` times at most. With
+    `canary` each reviewer of one answer is asked once more, with an instruction planted in a copy of
+    it, and the trace tells who obeyed; neither ballots nor chairman see it. `ranking` is the rule that
+    makes standings of the ballots, `reviewer_weights` what each reviewer's ballot counts (1 each). With
+    one opinion left the review is skipped; with fewer than `min_members` the run fails. `n` members make
+    2n + 1 calls, and those that repairs and the canary take.
     """
 
     kind: ClassVar[str] = "council"
@@ -50,6 +53,7 @@ class Council(Strategy):
     min_members: int = Field(default=1, ge=1)
     shuffle_seed: int = 0
     self_review: bool = False
+    canary: bool = False
     repairs: int = Field(default=1, ge=0)
     ranking: RuleName = "borda"
     reviewer_weights: Sequence[float] = ()
@@ -102,11 +106,12 @@ class Council(Strategy):
     async def _review(self, run: Run, seats: list[Seat], opinions: dict[int, Reply]) -> list[Review]:
         prompts = cast(CouncilPrompts, self.prompts)
         reviewers = self._reviewers(seats, opinions)
+        question = json.dumps(run.conversation, sort_keys=True, default=str)
         orders = label_orders(
             list(opinions),
             [own for _, _, own in reviewers],
             seed=self.shuffle_seed,
-            question=json.dumps(run.conversation, sort_keys=True, default=str),
+            question=question,
             own_is_shown=self.self_review,
         )
 
@@ -125,6 +130,10 @@ class Council(Strategy):
         run.standings = standings(
             run.ballots, list(opinions), rule=self.ranking, weights=self.reviewer_weights
         )
+        if self.canary:
+            texts = {member: reply.text for member, reply in opinions.items()}
+            run.canary = await plant(run, reviews, texts, prompts, f"{self.shuffle_seed}/{question}")
+            run.notes.append(str(run.canary))
         return reviews
 
     def _reviewers(self, seats: list[Seat], opinions: dict[int, Reply]) -> list[tuple[int, Seat, int | None]]:

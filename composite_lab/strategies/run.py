@@ -19,7 +19,7 @@ from composite_lab.seats import Seat
 from composite_lab.strategies.conversation import Message, without_tools
 from composite_lab.strategies.replay import Recording
 from composite_lab.trace import sink
-from composite_lab.trace.call import Ballot, Call, Standing
+from composite_lab.trace.call import Ballot, Call, Canary, Standing
 from composite_lab.trace.events import Event, Failed, Observer, StageFinished, StageStarted, ToolCallDelta
 from composite_lab.trace.model import Trace, in_stable_order
 from composite_lab.trace.summary import stage_text
@@ -74,6 +74,7 @@ class Run:
     degraded: bool = False
     reasoning: list[str] = field(default_factory=list)
     recording: Recording | None = None
+    canary: Canary | None = None
 
     @cached_property
     def toolless(self) -> list[Message]:
@@ -236,6 +237,7 @@ class Run:
             calls=in_stable_order(calls),
             ballots=self.ballots,
             standings=self.standings,
+            canary=self.canary,
             notes=[*self.notes, *([self.recording.note] if self.recording else [])],
         )
         if self.gateway.is_recorded:

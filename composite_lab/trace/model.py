@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from composite_lab.trace.call import Ballot, Call, Record, Standing, Usage
+from composite_lab.trace.call import Ballot, Call, Canary, Record, Standing, Usage
 from composite_lab.trace.summary import Summary, summarize, total_cost
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from composite_lab.strategies.agreement import Agreement, Sensitivity
 
 FINAL_STAGES = ("aggregation", "synthesis")
-_PHASE = {"review": 1, "aggregation": 2, "synthesis": 2, "tool": 2}
+_PHASE = {"review": 1, "canary": 2, "aggregation": 3, "synthesis": 3, "tool": 3}
 
 
 class Trace(Record):
@@ -45,6 +45,7 @@ class Trace(Record):
     ballots: list[Ballot] = Field(default_factory=list, repr=False)
     standings: list[Standing] = Field(default_factory=list, repr=False)
     notes: list[str] = Field(default_factory=list, repr=False)
+    canary: Canary | None = Field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"<Trace {self.trace_id[:8]} {self.summary()}>"
