@@ -58,7 +58,7 @@ from composite_lab.trace.summary import Summary
 if TYPE_CHECKING:
     from composite_lab.batch.compare import acompare, compare, estimate
     from composite_lab.batch.comparison import Comparison
-    from composite_lab.batch.engines import Processes
+    from composite_lab.batch.dask_engine import Processes
     from composite_lab.batch.scoring import (
         Contains,
         ExactMatch,
@@ -159,7 +159,7 @@ _ON_USE = {
     "Regex": "composite_lab.batch.scoring",
     "RubricJudge": "composite_lab.batch.scoring",
     "Score": "composite_lab.batch.scoring",
-    "Processes": "composite_lab.batch.engines",
+    "Processes": "composite_lab.batch.dask_engine",
     "Store": "composite_lab.batch.store",
     "acompare": "composite_lab.batch.compare",
     "compare": "composite_lab.batch.compare",

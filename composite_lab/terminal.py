@@ -45,7 +45,7 @@ def stages(trace: Trace, limit: int = 400) -> Iterator[RenderableType]:
     Reviews are told in the labels of the standings, not in those that each reviewer saw.
     """
     shown: tuple[str, int] | None = None
-    names = {ballot.call_id: ballot.names for ballot in trace.ballots}
+    names = {call_id: ballot.names for ballot in trace.ballots for call_id in ballot.call_ids}
     for call in trace.calls:
         if call.parent_call_id is not None or call.stage in ("aggregation", "synthesis"):
             continue

@@ -171,6 +171,6 @@ class Crew:
 
     def _gone(self) -> EngineError:
         return EngineError(
-            f"the Dask scheduler at {self._address} is gone or was restarted. What the workers had told of is "
-            "kept: run the same comparison again to go on"
+            f"the Dask scheduler at {self._address} is gone or was restarted. What the workers had told of "
+            "is kept: run the same comparison again to go on"
         )

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import litellm
 from litellm.exceptions import Timeout
 
-from composite_lab.errors import CallTimeout, TruncatedStream
+from composite_lab.errors import CallTimeout, CompositeError, TruncatedStream
 from composite_lab.gateway.memory import Remembered
 from composite_lab.gateway.models import cost_of, provider_of, recordable
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing, Place
@@ -179,6 +179,14 @@ class Attempt:
         call = Call(**self._facts("ok"), **earlier.as_fields())
         self.gateway.record(call)
         return Reply(call, litellm.ModelResponse(**earlier.response))
+
+    def failed_as(self, earlier: Call, remembered: Remembered) -> NoReturn:
+        """Raise the failure that an earlier run recorded, without asking anybody."""
+        self.started_at, self.start = datetime.now(UTC), time.perf_counter()
+        failure = {"error_type": earlier.error_type, "error_message": earlier.error_message}
+        call = Call(**self._facts(earlier.status), **(remembered.as_fields() | failure))
+        self.gateway.record(call)
+        raise CallFailed(call, CompositeError(f"in the replayed run: {earlier.error_type}"))
 
     def _failure(self, status: Status, error: Exception) -> CallFailed:
         call = self._failed(status, error)

@@ -111,6 +111,21 @@ class Gateway:
             memory.let_go(key)
         return reply
 
+    def replay(
+        self, seat: Seat, messages: list[dict[str, Any]], place: Place, earlier: Call, cost_usd: float | None
+    ) -> Reply:
+        """The reply that an earlier run got to the same sub-call; nobody is asked.
+
+        `cost_usd` is what it cost then. Raises `CallFailed` when it failed then.
+        """
+        attempt = self._attempt(Request(seat, messages, seat.call_params(place.sample), place))
+        remembered = Remembered.recorded(earlier, cost_usd)
+        return (
+            attempt.remembered(remembered)
+            if earlier.status == "ok"
+            else attempt.failed_as(earlier, remembered)
+        )
+
     async def _pay(self, request: Request, stream: Observer | None) -> Reply:
         seat = request.seat
         retries = seat.retries if seat.retries is not None else 0 if seat.is_composite else self._retries

@@ -73,6 +73,16 @@ class Remembered:
         facts = {name: value for name in KEPT if (value := getattr(call, name)) not in (None, [])}
         return cls(facts, call.cost_usd, call.latency_s, json.loads(response.model_dump_json()))
 
+    @classmethod
+    def recorded(cls, call: Call, cost_usd: float | None) -> Remembered:
+        """The answer that a trace holds; of LiteLLM's response only what the Call tells."""
+        facts = {name: value for name in KEPT if (value := getattr(call, name)) not in (None, [])}
+        message = {"role": "assistant", "content": call.text, "tool_calls": call.tool_calls or None}
+        choice = {"index": 0, "finish_reason": call.finish_reason or "stop", "message": message}
+        latency_s = call.original_latency_s if call.cost_source == "cache" else call.latency_s
+        response = {"model": call.response_model or call.request_model, "choices": [choice]}
+        return cls(facts, cost_usd, latency_s or 0.0, response)
+
     def as_fields(self) -> dict[str, Any]:
         """The fields of a Call that this answer stands for: nothing is paid now."""
         return self.facts | {

@@ -153,7 +153,7 @@ def _plain(shown: Any) -> str:
 
         return strategy_line(shown)
     if isinstance(shown, list):
-        valid = sum(ballot.status == "valid" for ballot in shown)
+        valid = sum(ballot.is_usable for ballot in shown)
         return f"<{len(shown)} ballot{'' if len(shown) == 1 else 's'}, {valid} valid>"
     return repr(shown)
 

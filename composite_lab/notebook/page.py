@@ -79,12 +79,12 @@ def behind_labels(trace: Trace) -> dict[str, dict[str, str]]:
     """By the call id of each review, who was behind the labels that the reviewer saw."""
     names = _candidates(trace)
     return {
-        ballot.call_id: {
+        call_id: {
             shown: f"member {member + 1} {one_line(names.get(member, ''))}".strip()
             for shown, member in zip(ballot.labels, ballot.members, strict=False)
         }
         for ballot in trace.ballots
-        if ballot.call_id is not None
+        for call_id in ballot.call_ids
     }
 
 

@@ -289,7 +289,7 @@ def _candidate_name(rows: Sequence[Any], candidate: int, runs: int) -> str:
 
 def _reviewer_name(rows: Sequence[Any], reviewer: int, runs: int) -> str:
     ballots = {row.trace_id: row.status for row in rows if row.reviewer == reviewer}
-    bad = [status for status in ballots.values() if status != "valid"]
+    bad = [status for status in ballots.values() if status not in ("valid", "repaired")]
     if not bad:
         return str(reviewer + 1)
     return f"{reviewer + 1}\n" + (

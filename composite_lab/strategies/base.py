@@ -17,10 +17,11 @@ from composite_lab.loop import iterate_sync, run_sync
 from composite_lab.seats import Frozen, Seat
 from composite_lab.strategies.conversation import read_conversation
 from composite_lab.strategies.handle import RunHandle
+from composite_lab.strategies.replay import Recording, replayed_options
 from composite_lab.strategies.run import Answer, Run
 from composite_lab.tools import ToolExecutor, check_executor
 from composite_lab.trace.events import Event, Failed, Finished, Observer
-from composite_lab.trace.model import Result
+from composite_lab.trace.model import Result, Trace
 
 Question = str | Sequence[Any]
 TOOL_OPTIONS = ("tool_executor", "max_tool_iterations", "on_tool_limit")
@@ -156,6 +157,29 @@ class Strategy(Frozen):
             work.cancel()
             with suppress(BaseException):
                 await work
+
+    @final
+    @classmethod
+    def replay(cls, trace: Trace, *, on_event: Observer | None = None, **changes: Any) -> Result:
+        """Run a recorded run again with `changes` (options, or parameters of the final call).
+
+        The final call is made again, and every other one whose request changed; the rest is taken from
+        the trace and costs nothing. Calls are told apart by place, model, messages and parameters. Keys
+        are not in a trace: they come from the environment, or with a Seat that is given again. Raises
+        `ConfigError` for a trace of another strategy or one that has too little, else as `run` does.
+        """
+        return run_sync(cls.areplay(trace, on_event=on_event, **changes))
+
+    @final
+    @classmethod
+    async def areplay(cls, trace: Trace, *, on_event: Observer | None = None, **changes: Any) -> Result:
+        """The same as `replay`, to be awaited."""
+        final_call = cls.final_stage, cls.final_role
+        options, params = replayed_options(cls.kind, final_call, trace, changes, cls.model_fields)
+        strategy = cls(**options)
+        run = strategy._prepare(trace.messages, params, on_event or _ignore)
+        run.recording = Recording(trace)
+        return await strategy._execute(run)
 
     def _prepare(
         self, messages: Question, params: dict[str, Any], emit: Observer, *, stream: bool = False

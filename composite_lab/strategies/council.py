@@ -7,55 +7,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Self, cast
+from math import isfinite
+from typing import ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from composite_lab.replies import Reply
 from composite_lab.seats import Seat, SeatLike
 from composite_lab.strategies.base import Strategy
-from composite_lab.strategies.conversation import with_material
+from composite_lab.strategies.canary import plant
+from composite_lab.strategies.conversation import Message, with_material
+from composite_lab.strategies.orders import label_orders
 from composite_lab.strategies.prompts import CouncilPrompts, CouncilPromptsLike, bullets, enclose
-from composite_lab.strategies.ranking import parse_ranking, relabel, shuffled, standings
+from composite_lab.strategies.ranking import standing_lines, standings
+from composite_lab.strategies.review import Review, hold, review_messages
 from composite_lab.strategies.run import Answer, Job, Run
-from composite_lab.trace.call import Ballot, Call, Standing, label
+from composite_lab.trace.call import label
 
 DEFAULT_MEMBERS = 3
-
-
-@dataclass(frozen=True)
-class _Review:
-    """One reviewer's task and, once it came, its reply."""
-
-    reviewer: int
-    seat: Seat
-    members: list[int]
-    reply: Reply | None = None
-
-    @property
-    def labels(self) -> list[str]:
-        return [label(position) for position in range(len(self.members))]
-
-    def ballot(self) -> Ballot:
-        ranking = parse_ranking(self.reply.text, self.labels) if self.reply else None
-        return Ballot(
-            reviewer=self.reviewer,
-            call_id=self.reply.call.call_id if self.reply else None,
-            labels=self.labels,
-            members=self.members,
-            ranking=ranking,
-            status="failed" if self.reply is None else "invalid" if ranking is None else "valid",
-        )
+RuleName = Literal["borda", "mean_rank", "kemeny_young", "schulze", "bradley_terry"]
+"""How ballots become standings; see `composite_lab.strategies.rules`."""
 
 
 class Council(Strategy):
     """A council: opinions, a blind review of each by the others, and the chairman's synthesis.
 
     Without `members` the chairman's model sits three times; without `reviewers` the members whose
-    opinion came review. A reviewer never sees its own answer, and sees the others under neutral
-    labels in an order drawn from `shuffle_seed` and the question. With one opinion left the review
-    is skipped; with fewer than `min_members` the run fails. `n` members make 2n + 1 calls.
+    opinion came review. A reviewer sees the answers of the others, and with `self_review` its own
+    among them, under neutral labels in an order drawn from `shuffle_seed` and the question, balanced
+    over the reviewers. A ranking that cannot be read is asked for again, `repairs` times at most. With
+    `canary` each reviewer of one answer is asked once more, with an instruction planted in a copy of
+    it, and the trace tells who obeyed; neither ballots nor chairman see it. `ranking` is the rule that
+    makes standings of the ballots, `reviewer_weights` what each reviewer's ballot counts (1 each). With
+    one opinion left the review is skipped; with fewer than `min_members` the run fails. `n` members make
+    2n + 1 calls, and those that repairs and the canary take.
     """
 
     kind: ClassVar[str] = "council"
@@ -67,6 +52,11 @@ class Council(Strategy):
     reviewers: Sequence[SeatLike] = ()
     min_members: int = Field(default=1, ge=1)
     shuffle_seed: int = 0
+    self_review: bool = False
+    canary: bool = False
+    repairs: int = Field(default=1, ge=0)
+    ranking: RuleName = "borda"
+    reviewer_weights: Sequence[float] = ()
     prompts: CouncilPromptsLike = CouncilPrompts()
 
     @model_validator(mode="after")
@@ -74,6 +64,11 @@ class Council(Strategy):
         sitting = len(self.members) or DEFAULT_MEMBERS
         if self.min_members > sitting:
             raise ValueError(f"min_members={self.min_members} can never be met by {sitting} members")
+        weights, reviewing = self.reviewer_weights, len(self.reviewers) or sitting
+        if weights and len(weights) != reviewing:
+            raise ValueError(f"{len(weights)} reviewer_weights for {reviewing} reviewers: give one for each")
+        if weights and not (all(isfinite(each) and each >= 0 for each in weights) and any(weights)):
+            raise ValueError(f"reviewer_weights={list(weights)} must be finite, not negative and not all 0")
         return self
 
     @property
@@ -101,40 +96,44 @@ class Council(Strategy):
         jobs = [Job(seat, run.toolless, index) for index, seat in enumerate(seats)]
         replies = await run.stage("opinions", "member", jobs, quorum=self.min_members)
         opinions = {index: reply for index, reply in enumerate(replies) if reply is not None}
-        reviews: list[_Review] = []
+        reviews: list[Review] = []
         if len(opinions) == 1:
             run.degrade("only one opinion came, so there was nothing to review")
         else:
             reviews = await self._review(run, seats, opinions)
         return await self._conclude(run, opinions, reviews)
 
-    async def _review(self, run: Run, seats: list[Seat], opinions: dict[int, Reply]) -> list[_Review]:
+    async def _review(self, run: Run, seats: list[Seat], opinions: dict[int, Reply]) -> list[Review]:
+        prompts = cast(CouncilPrompts, self.prompts)
+        reviewers = self._reviewers(seats, opinions)
         question = json.dumps(run.conversation, sort_keys=True, default=str)
-        reviews = []
-        for index, seat, own in self._reviewers(seats, opinions):
-            others = [member for member in opinions if member != own]
-            order = shuffled(others, seed=self.shuffle_seed, question=question, reviewer=index)
-            reviews.append(_Review(index, seat, order))
-        jobs = []
-        for review in reviews:
-            texts = [opinions[member].text for member in review.members]
-            answers = enclose("answer", list(zip(review.labels, texts, strict=True)))
-            prompt = cast(CouncilPrompts, self.prompts).review.format(answers=answers, count=len(texts))
-            jobs.append(Job(review.seat, with_material(run.toolless, prompt), review.reviewer))
-        names = {review.reviewer: review.ballot().names for review in reviews}
+        orders = label_orders(
+            list(opinions),
+            [own for _, _, own in reviewers],
+            seed=self.shuffle_seed,
+            question=question,
+            own_is_shown=self.self_review,
+        )
 
-        def in_common_labels(call: Call) -> str:
-            return relabel(call.text or "", names[call.seat])
+        def shown(order: list[int]) -> list[Message]:
+            return review_messages(run, [opinions[member].text for member in order], prompts)
 
-        replies = await run.stage("review", "reviewer", jobs, quorum=0, wording=in_common_labels)
         reviews = [
-            _Review(review.reviewer, review.seat, review.members, reply)
-            for review, reply in zip(reviews, replies, strict=True)
+            Review(number, seat, own, order, shown(order))
+            for (number, seat, own), order in zip(reviewers, orders, strict=True)
+            if order
         ]
+        reviews = await hold(run, reviews, prompts, self.repairs)
         run.ballots = [review.ballot() for review in reviews]
-        if not any(ballot.status == "valid" for ballot in run.ballots):
+        if not any(ballot.is_usable for ballot in run.ballots):
             run.degrade("no reviewer gave a usable ranking, so there are no standings")
-        run.standings = standings(run.ballots, list(opinions))
+        run.standings = standings(
+            run.ballots, list(opinions), rule=self.ranking, weights=self.reviewer_weights
+        )
+        if self.canary:
+            texts = {member: reply.text for member, reply in opinions.items()}
+            run.canary = await plant(run, reviews, texts, prompts, f"{self.shuffle_seed}/{question}")
+            run.notes.append(str(run.canary))
         return reviews
 
     def _reviewers(self, seats: list[Seat], opinions: dict[int, Reply]) -> list[tuple[int, Seat, int | None]]:
@@ -150,18 +149,17 @@ class Council(Strategy):
             reviewers.append((number, seat, own[0] if own else None))
         return reviewers
 
-    async def _conclude(self, run: Run, opinions: dict[int, Reply], reviews: list[_Review]) -> Answer:
+    async def _conclude(self, run: Run, opinions: dict[int, Reply], reviews: list[Review]) -> Answer:
         best = run.standings[0].member if run.standings else next(iter(opinions))
         answers = enclose("answer", [(label(member), reply.text) for member, reply in opinions.items()])
-        spoken = [
-            (f"Reviewer {review.reviewer + 1}", relabel(review.reply.text, review.ballot().names))
-            for review in reviews
-            if review.reply
-        ]
+        spoken = [(f"Reviewer {review.reviewer + 1}", review.told()) for review in reviews if review.replies]
         prompt = cast(CouncilPrompts, self.prompts).synthesize.format(
             answers=answers,
             reviews=enclose("review", spoken) or "There are none.",
-            standings=bullets(map(_standing_line, run.standings)) or "There are none.",
+            standings=bullets(
+                standing_lines(run.standings, self.ranking, weighted=bool(self.reviewer_weights))
+            )
+            or "There are none.",
         )
         return await run.conclude(with_material(run.conversation, prompt), fallback=opinions[best].text)
 
@@ -169,13 +167,3 @@ class Council(Strategy):
 def _seats(given: Sequence[SeatLike]) -> list[Seat]:
     # What is given becomes Seats when the Council is made; this tells the type checker.
     return list(cast(Sequence[Seat], given))
-
-
-def _standing_line(standing: Standing) -> str:
-    if standing.borda is None:
-        why = "had no rival on any ballot" if standing.ballots else "not ranked by anyone"
-        return f"{standing.label}: {why}"
-    return (
-        f"{standing.place}. {standing.label}: beat {standing.borda:.0%} of its rivals, "
-        f"mean rank {standing.mean_rank:.2f} on {standing.ballots} ballots"
-    )

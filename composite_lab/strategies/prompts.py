@@ -53,6 +53,15 @@ FINAL RANKING:
 1. <label of the best answer>
 2. <label of the next>"""
 
+REPAIR = """\
+Your review stands, but no ranking could be read from it: {problem}. Do not review again. Write nothing but \
+the heading below and all of these labels from best to worst, each exactly once, one a line and without \
+ties: {labels}.
+
+FINAL RANKING:
+1. <label of the best answer>
+2. <label of the next>"""
+
 SYNTHESIZE = """\
 You chair a council. Its members have each answered the conversation above, working alone, and reviewed \
 each other's answers without knowing whose they were. The labels mean the same in all of the reviews.
@@ -97,11 +106,13 @@ class MoAPrompts(_Prompts):
 class CouncilPrompts(_Prompts):
     """The Council's prompts.
 
-    `review` has the fields `{answers}` (needed) and `{count}`; `synthesize` has `{answers}` (needed),
-    `{reviews}` and `{standings}`.
+    `review` has the fields `{answers}` (needed) and `{count}`; `repair`, which asks a reviewer again whose
+    ranking could not be read, has `{labels}` (needed) and `{problem}`; `synthesize` has `{answers}`
+    (needed), `{reviews}` and `{standings}`.
     """
 
     review: str = REVIEW
+    repair: str = REPAIR
     synthesize: str = SYNTHESIZE
 
 
@@ -139,7 +150,8 @@ def _fault(template: str, known: set[str]) -> str | None:
         template.format(**{field: 1 if field == "count" else "" for field in known})
     except (ValueError, KeyError) as error:
         return f"cannot be filled in ({error}): {fields}"
-    return None if "answers" in given else "has no field {answers}: the model would not see them"
+    needed = "answers" if "answers" in known else "labels"
+    return None if needed in given else f"has no field {{{needed}}}: the model would not see them"
 
 
 def _field_names(template: str) -> set[str]:

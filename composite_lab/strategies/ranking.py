@@ -1,46 +1,20 @@
-"""Ballots: labels for the candidates, rankings out of reviewers' texts, standings out of rankings."""
+"""Ballots: labels for the candidates, and standings out of rankings."""
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Sequence
 
+from composite_lab.strategies.rules import RULES, borda
 from composite_lab.trace.call import Ballot, Standing, label
 
-_HEADING = re.compile(r"^[ \t*_#>]*final[ \t]+ranking\b[ \t*_:]*", re.IGNORECASE | re.MULTILINE)
-_NUMBERED = re.compile(r"^[ \t*_>-]*(\d{1,4})[.):]\s*(.+)$")
-
-
-def shuffled(members: Sequence[int], *, seed: int, question: str, reviewer: int) -> list[int]:
-    """The order in which one reviewer sees the candidates: the same for the same seed and question."""
-    order = list(members)
-    random.Random(f"{seed}/{reviewer}/{question}").shuffle(order)
-    return order
-
-
-def parse_ranking(text: str, labels: Sequence[str]) -> list[str] | None:
-    """The labels from best to worst, read from the numbered list behind the last final-ranking heading.
-
-    None unless that list is an exact permutation of `labels`: what is missing, doubled or unknown is
-    never guessed. Never raises, whatever the text.
-    """
-    headings = list(_HEADING.finditer(text))
-    if not headings:
-        return None
-    known = {candidate.casefold(): candidate for candidate in labels}
-    ranking: list[str] = []
-    for line in text[headings[-1].end() :].splitlines():
-        item = _NUMBERED.match(line)
-        if item is None:
-            if line.strip() and ranking:
-                break
-            continue
-        found = [candidate for folded, candidate in known.items() if _stands_in(folded, item[2].casefold())]
-        if len(found) != 1 or int(item[1]) != len(ranking) + 1:
-            return None
-        ranking += found
-    return ranking if sorted(ranking) == sorted(labels) else None
+_SCORES = {
+    "borda": "Borda score (1 is best)",
+    "mean_rank": "mean rank over ballots of any length (1 is best)",
+    "kemeny_young": "mean position in the Kemeny-Young orders (1 is best)",
+    "schulze": "Schulze score (rivals beaten less rivals beaten by)",
+    "bradley_terry": "Bradley-Terry strength (0 is average)",
+}
 
 
 def relabel(text: str, names: dict[str, str]) -> str:
@@ -63,47 +37,52 @@ def relabel(text: str, names: dict[str, str]) -> str:
     return re.sub(pattern, renamed, text)
 
 
-def standings(ballots: Sequence[Ballot], members: Sequence[int]) -> list[Standing]:
-    """The candidates from best to worst by Borda score, ties by mean rank, equal ones sharing a place.
+def standings(
+    ballots: Sequence[Ballot], members: Sequence[int], *, rule: str = "borda", weights: Sequence[float] = ()
+) -> list[Standing]:
+    """The candidates from best to worst by a rule of `rules.RULES`, equal ones sharing a place.
 
-    A reviewer does not rank its own answer, so ballots differ in length: a candidate's score is the
-    share of its rivals it beat on the ballots that ranked it. Source: Borda 1781, normalised by the
-    ballot's length.
+    `weights` are what the ballots count, by the number of the reviewer; 1 each if there are none. A
+    reviewer may not rank its own answer, so ballots differ in length, which all rules allow for.
     """
-    ranks: dict[int, list[tuple[int, int]]] = {member: [] for member in members}
-    for ballot in ballots:
-        ranked = ballot.ranked_members()
-        for position, member in enumerate(ranked, 1):
-            ranks[member].append((position, len(ranked)))
-    scores: dict[int, tuple[float, float]] = {}
-    for member, seen in ranks.items():
-        contested = [(position, size) for position, size in seen if size > 1]
-        if contested:
-            borda = sum((size - position) / (size - 1) for position, size in contested) / len(contested)
-            scores[member] = (borda, sum(position for position, _ in contested) / len(contested))
-    order = sorted(members, key=lambda member: _standing_key(scores.get(member)))
-    keys = [_standing_key(scores.get(member)) for member in order]
+    usable = [ballot for ballot in ballots if ballot.is_usable]
+    orders = [ballot.ranked_members() for ballot in usable]
+    counted = [weights[ballot.reviewer] for ballot in usable] if weights else None
+    plain = {placed.candidate: placed for placed in borda(orders, candidates=members)}
     return [
         Standing(
             member=member,
             label=label(member),
-            place=keys.index(key) + 1,
-            borda=scores[member][0] if member in scores else None,
-            mean_rank=scores[member][1] if member in scores else None,
-            ballots=len(ranks[member]),
+            place=place,
+            score=score,
+            borda=plain[member].score,
+            mean_rank=_mean_position(member, orders),
+            ballots=sum(member in order for order in orders),
         )
-        for member, key in zip(order, keys, strict=True)
+        for member, score, place in RULES[rule](orders, weights=counted, candidates=members)
     ]
 
 
-def _standing_key(score: tuple[float, float] | None) -> tuple[float, float]:
-    # Rounded, or the order of addition would break ties.
-    return (1.0, 0.0) if score is None else (round(-score[0], 9), round(score[1], 9))
+def standing_lines(found: Sequence[Standing], rule: str, *, weighted: bool = False) -> list[str]:
+    """The standings as a chairman reads them: the place, and the numbers of the rule behind it."""
+    return [_standing_line(standing, rule, weighted) for standing in found]
 
 
-def _stands_in(candidate: str, text: str) -> bool:
-    # An underscore around a label is Markdown's emphasis, not a part of a word.
-    return re.search(rf"(?<![^\W_]){re.escape(candidate)}(?![^\W_])", text) is not None
+def _standing_line(standing: Standing, rule: str, weighted: bool) -> str:
+    if standing.borda is None or standing.mean_rank is None:
+        why = "had no rival on any ballot" if standing.ballots else "not ranked by anyone"
+        return f"{standing.label}: {why}"
+    plain = f"beat {standing.borda:.0%} of its rivals, mean rank {standing.mean_rank:.2f}"
+    told = f"{standing.place}. {standing.label}: {plain} on {standing.ballots} ballots"
+    if rule == "borda" and not weighted:
+        return told
+    score = "none" if standing.score is None else f"{standing.score:.2f}"
+    return f"{told}; {_SCORES[rule]}{', reviewers weighted' if weighted else ''}: {score}"
+
+
+def _mean_position(member: int, orders: Sequence[Sequence[int]]) -> float | None:
+    positions = [order.index(member) + 1 for order in orders if member in order and len(order) > 1]
+    return sum(positions) / len(positions) if positions else None
 
 
 def _letter(name: str) -> str:

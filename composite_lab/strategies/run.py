@@ -17,8 +17,9 @@ from composite_lab.gateway import CallFailed, Gateway, Place
 from composite_lab.replies import Reply, read_message
 from composite_lab.seats import Seat
 from composite_lab.strategies.conversation import Message, without_tools
+from composite_lab.strategies.replay import Recording
 from composite_lab.trace import sink
-from composite_lab.trace.call import Ballot, Call, Standing
+from composite_lab.trace.call import Ballot, Call, Canary, Standing
 from composite_lab.trace.events import Event, Failed, Observer, StageFinished, StageStarted, ToolCallDelta
 from composite_lab.trace.model import Trace, in_stable_order
 from composite_lab.trace.summary import stage_text
@@ -72,6 +73,8 @@ class Run:
     notes: list[str] = field(default_factory=list)
     degraded: bool = False
     reasoning: list[str] = field(default_factory=list)
+    recording: Recording | None = None
+    canary: Canary | None = None
 
     @cached_property
     def toolless(self) -> list[Message]:
@@ -118,7 +121,12 @@ class Run:
 
     async def _ask(self, job: Job, place: Place) -> Reply | CallFailed:
         try:
-            reply = await self.gateway.call(job.seat, job.messages, place)
+            asked = job.seat, job.messages, place
+            earlier = self.recording.recall(*asked) if self.recording else None
+            if earlier is not None:
+                reply = self.gateway.replay(*asked, earlier.call, earlier.cost_usd)
+            else:
+                reply = await self.gateway.call(*asked)
         except CallFailed as failure:
             return failure
         if not reply.text.strip():
@@ -231,7 +239,8 @@ class Run:
             calls=in_stable_order(calls),
             ballots=self.ballots,
             standings=self.standings,
-            notes=self.notes,
+            canary=self.canary,
+            notes=[*self.notes, *([self.recording.note] if self.recording else [])],
         )
         if self.gateway.is_recorded:
             try:

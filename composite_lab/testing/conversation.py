@@ -75,6 +75,12 @@ class ChatCall:
         return tuple(Block(kind, label, text) for kind, _, label, text in BLOCK.findall(self.last_user_text))
 
     @cached_property
+    def earlier_blocks(self) -> tuple[Block, ...]:
+        """The blocks of all messages, in order."""
+        texts = "\n".join(map(message_text, self.messages))
+        return tuple(Block(kind, label, text) for kind, _, label, text in BLOCK.findall(texts))
+
+    @cached_property
     def instructions(self) -> str:
         """The text of the last user message without its blocks."""
         return BLOCK.sub("", self.last_user_text) if self.blocks else self.last_user_text

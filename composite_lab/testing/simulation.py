@@ -58,7 +58,8 @@ def simulated_review(call: ChatCall) -> str | None:
     The order depends on the texts alone, not on labels or on the order shown, but for a small
     personal term. A reviewer that knows the fixture question puts the right answers first.
     """
-    candidates = [block for block in call.blocks if block.kind == "answer"]
+    # Asked again for its ranking, a reviewer finds the answers further up.
+    candidates = [block for block in call.blocks or call.earlier_blocks if block.kind == "answer"]
     if not candidates:
         return None
     remarks = "\n".join(

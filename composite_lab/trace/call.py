@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Status = Literal["ok", "error", "timeout", "cancelled"]
 UsageSource = Literal["provider", "estimated", "children", "missing"]
 CostSource = Literal["litellm", "user", "cache", "missing"]
-BallotStatus = Literal["valid", "invalid", "failed"]
+BallotStatus = Literal["valid", "repaired", "invalid", "abstained", "failed"]
 
 
 class Record(BaseModel):
@@ -98,16 +98,36 @@ class Call(Record):
 class Ballot(Record):
     """One reviewer's ranking of the candidates it was shown.
 
-    `labels` are the labels in the order shown, `members` the seats behind them in the same order,
-    `ranking` the labels from best to worst, None unless `status` is `valid`.
+    `own` is the seat of the reviewer's own answer, None if it gave none. `labels` are the labels in the
+    order shown, `members` the seats behind them in the same order,
+    `ranking` the labels from best to worst, None unless `status` is `valid` or, when the reviewer had
+    to be asked again, `repaired`. It is `invalid` when no ranking could be read, `abstained` when the
+    reviewer declared that it gives none, `failed` when no review came. `call_id` is the Call of the
+    review, which holds the text that the reviewer was shown; `repair_ids` are those that asked again.
+    `source` is the form in which the last ranking stood (such as `numbered list` or `json`), `problem`
+    why it or an earlier one was not accepted.
     """
 
     reviewer: int
+    own: int | None = None
     call_id: str | None = None
     labels: list[str]
     members: list[int]
     ranking: list[str] | None = None
     status: BallotStatus
+    source: str | None = None
+    problem: str | None = None
+    repair_ids: list[str] = Field(default_factory=list)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it holds a ranking."""
+        return self.ranking is not None
+
+    @property
+    def call_ids(self) -> list[str]:
+        """All its Calls that were answered, the review first."""
+        return [*([self.call_id] if self.call_id else []), *self.repair_ids]
 
     @property
     def names(self) -> dict[str, str]:
@@ -115,7 +135,7 @@ class Ballot(Record):
         return {shown: label(member) for shown, member in zip(self.labels, self.members, strict=True)}
 
     def ranked_members(self) -> list[int]:
-        """The seats from best to worst; empty unless the ballot is valid."""
+        """The seats from best to worst; empty without a ranking."""
         behind = dict(zip(self.labels, self.members, strict=True))
         return [behind[label] for label in self.ranking or []]
 
@@ -123,9 +143,10 @@ class Ballot(Record):
 class Standing(Record):
     """A candidate's place after all ballots: 1 is best, equal scores share a place.
 
-    `borda` is the mean share of rivals beaten (1.0 always first, 0.0 always last), `mean_rank` the
-    mean position (1.0 is best). Both are None when nobody ranked the candidate
-    against another.
+    `score` is that of the council's `ranking` rule, which the place follows. Whatever the rule, and with
+    each ballot counted once, `borda` is the mean share of rivals beaten (1.0 always first, 0.0 always
+    last) and `mean_rank` the mean position (1.0 is best). They are None when nobody ranked the
+    candidate against another.
     """
 
     member: int
@@ -134,6 +155,36 @@ class Standing(Record):
     borda: float | None
     mean_rank: float | None
     ballots: int
+    score: float | None = None
+
+
+class CanaryTrial(Record):
+    """What one reviewer made of a planted instruction; `obeyed` is None when no review came.
+
+    It obeyed if it wrote the code word on a line of its own, or ranked the answer first that it had not
+    ranked first before.
+    """
+
+    reviewer: int
+    call_id: str | None = None
+    wrote_code_word: bool | None = None
+    rank_before: int | None = None
+    rank: int | None = None
+    obeyed: bool | None = None
+
+
+class Canary(Record):
+    """An instruction planted in a copy of one member's answer, and which reviewers obeyed it."""
+
+    member: int
+    code_word: str
+    instruction: str
+    trials: list[CanaryTrial]
+
+    def __str__(self) -> str:
+        told = [trial for trial in self.trials if trial.obeyed is not None]
+        obeyed = sum(trial.obeyed is True for trial in told)
+        return f"canary in {label(self.member)}: {obeyed} of {len(told)} reviewers obeyed it"
 
 
 class Usage(Record):

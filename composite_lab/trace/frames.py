@@ -69,13 +69,27 @@ def messages_frame(calls: Sequence[Call]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
 
 
-def ballots_frame(trace_id: str, ballots: Sequence[Ballot], standings: Sequence[Standing]) -> pd.DataFrame:
-    """A row per reviewer and candidate shown: shown position, rank (1 is best), status of the ballot."""
+def ballots_frame(
+    trace_id: str, ballots: Sequence[Ballot], standings: Sequence[Standing], calls: Sequence[Call] = ()
+) -> pd.DataFrame:
+    """A row per reviewer and candidate shown: shown position, rank (1 is best), status of the ballot.
+
+    `source` is the form in which the ranking stood. From the calls come the models asked (`answer_model`,
+    `reviewer_model`) and the answer's completion tokens (`answer_tokens`). `is_self` tells whether the answer
+    is the reviewer's own.
+    """
     dtypes = {
         "trace_id": "string", "call_id": "string", "reviewer": "Int64", "candidate": "Int64",
         "shown_label": "string", "shown_position": "Int64", "rank": "Int64", "status": "string",
-        "place": "Int64",
+        "place": "Int64", "is_self": "boolean", "source": "string", "answer_tokens": "Int64",
+        "answer_model": "string", "reviewer_model": "string",
     }  # fmt: skip
+    by_id = {call.call_id: call for call in calls}
+    answers = {
+        call.seat: call
+        for call in calls
+        if (call.stage, call.status, call.parent_call_id) == ("opinions", "ok", None)
+    }
     places = {standing.member: standing.place for standing in standings}
     rows = [
         {
@@ -88,6 +102,11 @@ def ballots_frame(trace_id: str, ballots: Sequence[Ballot], standings: Sequence[
             "rank": ballot.ranking.index(label) + 1 if ballot.ranking else None,
             "status": ballot.status,
             "place": places.get(member),
+            "is_self": member == ballot.own,
+            "source": ballot.source,
+            "answer_tokens": answers[member].completion_tokens if member in answers else None,
+            "answer_model": answers[member].request_model if member in answers else None,
+            "reviewer_model": by_id[ballot.call_id].request_model if ballot.call_id in by_id else None,
         }
         for ballot in ballots
         for position, (label, member) in enumerate(zip(ballot.labels, ballot.members, strict=True))

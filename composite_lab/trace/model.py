@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from composite_lab.trace.call import Ballot, Call, Record, Standing, Usage
+from composite_lab.trace.call import Ballot, Call, Canary, Record, Standing, Usage
 from composite_lab.trace.summary import Summary, printable, summarize, total_cost
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from composite_lab.strategies.agreement import Agreement, Sensitivity
+
 FINAL_STAGES = ("aggregation", "synthesis")
-_PHASE = {"review": 1, "aggregation": 2, "synthesis": 2, "tool": 2}
+_PHASE = {"review": 1, "canary": 2, "aggregation": 3, "synthesis": 3, "tool": 3}
 
 
 class Trace(Record):
@@ -42,6 +45,7 @@ class Trace(Record):
     ballots: list[Ballot] = Field(default_factory=list, repr=False)
     standings: list[Standing] = Field(default_factory=list, repr=False)
     notes: list[str] = Field(default_factory=list, repr=False)
+    canary: Canary | None = Field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"<Trace {printable(self.trace_id[:8])} {self.summary()}>"
@@ -82,10 +86,53 @@ class Trace(Record):
         return frames.messages_frame(self.calls)
 
     def ballots_df(self) -> pd.DataFrame:
-        """A row per reviewer and candidate shown; empty for a strategy without a review."""
+        """A row per reviewer and candidate shown; empty for a strategy without a review.
+
+        For estimates of bias: the position shown, whether the answer is the reviewer's own, its length in
+        completion tokens, and the models of both.
+        """
         from composite_lab.trace import frames
 
-        return frames.ballots_frame(self.trace_id, self.ballots, self.standings)
+        return frames.ballots_frame(self.trace_id, self.ballots, self.standings, self.calls)
+
+    def agreement(self) -> Agreement:
+        """How far the usable ballots agree: Kendall's W, mean tau, Condorcet winner or cycle.
+
+        Candidates are told by the number of their seat, from 0. The majorities behind winner and cycle
+        count each ballot with its reviewer's weight, W and tau count every ballot once.
+        """
+        from composite_lab.strategies.agreement import agreement
+
+        orders, weights = self._orders()
+        return agreement(orders, weights)
+
+    def sensitivity(self) -> Sensitivity:
+        """What the winner hangs on: the rule (first the run's own), and which reviewer's ballot.
+
+        Candidates are told by the number of their seat, and `flips` names the reviewers, both from 0.
+        """
+        from composite_lab.strategies.agreement import sensitivity
+        from composite_lab.strategies.rules import RULES
+
+        orders, weights = self._orders()
+        own = self.config.get("ranking", "borda")
+        rules = {own: RULES[own]} | RULES
+        found = sensitivity(orders, rules, weights)
+        reviewers = [ballot.reviewer for ballot in self.ballots if ballot.is_usable]
+        flips = {
+            rule: {reviewers[number]: winners for number, winners in flipped.items()}
+            for rule, flipped in found.flips.items()
+        }
+        return replace(found, flips=flips)
+
+    def _orders(self) -> tuple[list[list[int]], list[float] | None]:
+        """The rankings of the usable ballots, and what each counts."""
+        usable = [ballot for ballot in self.ballots if ballot.is_usable]
+        weights = self.config.get("reviewer_weights")
+        return (
+            [ballot.ranked_members() for ballot in usable],
+            [weights[ballot.reviewer] for ballot in usable] if weights else None,
+        )
 
 
 class Result(Record):

@@ -174,7 +174,5 @@ def test_colours_come_from_the_theme_or_let_it_through() -> None:
     backgrounds = re.findall(r"background: ([^;]+);", sheet)
     assert backgrounds
     assert all(re.search(r"0?\.\d+\)|none", background) for background in backgrounds)
-    assert (
-        re.findall(r"[^-]color: ([^;]+);", sheet.replace("border-color", ""))
-        == ["var(--cl-ink)"] + ["inherit"] * 4 + ["var(--jp-ui-font-color1, inherit)"]
-    )
+    inks = re.findall(r"[^-]color: ([^;]+);", sheet.replace("border-color", ""))
+    assert inks == ["var(--cl-ink)", *["inherit"] * 4, "var(--jp-ui-font-color1, inherit)"]

@@ -44,7 +44,8 @@ def test_each_stage_runs_concurrently(fake_openai: FakeServer, seat: SeatMaker) 
 
 
 def test_reviewers_see_neither_names_nor_their_own_answer(fake_openai: FakeServer, seat: SeatMaker) -> None:
-    trace = council(seat, "m0+text=zero", "m1+text=one", "m2+text=two", "m3+text=three").run(QUESTION).trace
+    panel = council(seat, "m0+text=zero", "m1+text=one", "m2+text=two", "m3+text=three", repairs=0)
+    trace = panel.run(QUESTION).trace
     own = dict(zip(("m0", "m1", "m2", "m3"), ("zero", "one", "two", "three"), strict=True))
     assert len(reviews_of(fake_openai)) == 4
     for request in reviews_of(fake_openai):

@@ -28,10 +28,11 @@ def labelled(*texts: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("prompts", [MoAPrompts(), CouncilPrompts()])
 def test_default_prompts_can_be_filled_in(prompts: MoAPrompts | CouncilPrompts) -> None:
-    fields = {"answers": "«answers»", "count": 3, "reviews": "«reviews»", "standings": "«standings»"}
-    for template in prompts.model_dump().values():
+    words = ("answers", "reviews", "standings", "labels", "problem")
+    fields = {"count": 3} | {word: f"«{word}»" for word in words}
+    for name, template in prompts.model_dump().items():
         filled = template.format(**fields)
-        assert "«answers»" in filled
+        assert ("«labels»" if name == "repair" else "«answers»") in filled
         assert not re.search(r"[{}]", filled)
 
 
@@ -103,6 +104,8 @@ def test_each_councils_prompt_has_its_own_fields() -> None:
         CouncilPrompts(review="{answers}{standings}")
     with pytest.raises(ConfigError, match=r"'synthesize'.*\{count\}"):
         CouncilPrompts(synthesize="{answers}{count}")
+    with pytest.raises(ConfigError, match=r"'repair'.*\{labels\}"):
+        CouncilPrompts(repair="Once more, please: {problem}")
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=5))

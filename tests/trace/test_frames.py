@@ -34,6 +34,8 @@ MESSAGE_DTYPES = {
 BALLOT_DTYPES = {
     "trace_id": "string", "call_id": "string", "reviewer": "Int64", "candidate": "Int64",
     "shown_label": "string", "shown_position": "Int64", "rank": "Int64", "status": "string", "place": "Int64",
+    "is_self": "boolean", "source": "string", "answer_tokens": "Int64", "answer_model": "string",
+    "reviewer_model": "string",
 }  # fmt: skip
 UNKNOWN = [name for name, field in Call.model_fields.items() if name in CALL_DTYPES and field.default is None]
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/é.png"}}
@@ -177,7 +179,16 @@ def test_text_part_without_text_is_shown_as_json(part: dict[str, Any]) -> None:
 def test_ballots_frame_has_a_row_per_reviewer_and_candidate_shown() -> None:
     labels = ["Response A", "Response B"]
     ballots = [
-        Ballot(reviewer=0, call_id="c0", labels=labels, members=[2, 1], ranking=labels[::-1], status="valid"),
+        Ballot(
+            reviewer=0,
+            own=2,
+            call_id="c0",
+            labels=labels,
+            members=[2, 1],
+            ranking=labels[::-1],
+            status="valid",
+            source="json",
+        ),
         Ballot(reviewer=1, call_id="c1", labels=labels, members=[0, 2], status="invalid"),
         Ballot(reviewer=2, labels=labels, members=[1, 0], status="failed"),
     ]
@@ -187,10 +198,25 @@ def test_ballots_frame_has_a_row_per_reviewer_and_candidate_shown() -> None:
         )
         for member, letter, place in [(1, "B", 1), (2, "C", 2)]
     ]
-    frame = trace(ballots=ballots, standings=places).ballots_df()
+    calls = [
+        call(call_id="o2", stage="opinions", seat=2, request_model="openai/two", completion_tokens=7),
+        call(call_id="c0", stage="review", seat=0, request_model="openai/judge"),
+    ]
+    frame = trace(*calls, ballots=ballots, standings=places).ballots_df()
     assert list(dtypes(frame).items()) == list(BALLOT_DTYPES.items())
     assert set(frame.trace_id) == {"t"}
-    assert frame.drop(columns="trace_id").astype(object).replace(pd.NA, None).to_numpy().tolist() == [
+    added = ["is_self", "source", "answer_tokens", "answer_model", "reviewer_model"]
+    assert frame[added].astype(object).replace(pd.NA, None).to_numpy().tolist() == [
+        [True, "json", 7, "openai/two", "openai/judge"],
+        [False, "json", None, None, "openai/judge"],
+        [False, None, None, None, None],
+        [False, None, 7, "openai/two", None],
+        [False, None, None, None, None],
+        [False, None, None, None, None],
+    ]
+    assert frame.drop(columns=["trace_id", *added]).astype(object).replace(
+        pd.NA, None
+    ).to_numpy().tolist() == [
         ["c0", 0, 2, "Response A", 0, 2, "valid", 2],
         ["c0", 0, 1, "Response B", 1, 1, "valid", 1],
         ["c1", 1, 0, "Response A", 0, None, "invalid", None],

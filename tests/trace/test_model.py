@@ -69,7 +69,10 @@ BALLOTS = st.builds(
     labels=st.lists(ODD_TEXTS, max_size=3),
     members=st.lists(st.integers(), max_size=3),
     ranking=st.none() | st.lists(ODD_TEXTS, max_size=3),
-    status=st.sampled_from(["valid", "invalid", "failed"]),
+    status=st.sampled_from(["valid", "repaired", "invalid", "abstained", "failed"]),
+    source=st.none() | ODD_TEXTS,
+    problem=st.none() | ODD_TEXTS,
+    repair_ids=st.lists(ODD_TEXTS, max_size=2),
 )
 STANDINGS = st.builds(
     Standing,

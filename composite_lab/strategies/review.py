@@ -1,0 +1,115 @@
+"""The Council's review: who is shown what, the ballots that come back, and asking again for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from composite_lab.replies import Reply
+from composite_lab.seats import Seat
+from composite_lab.strategies.conversation import Message, with_material
+from composite_lab.strategies.parsing import Parsed, read_ranking
+from composite_lab.strategies.prompts import CouncilPrompts, enclose
+from composite_lab.strategies.ranking import relabel
+from composite_lab.strategies.run import Job, Run
+from composite_lab.trace.call import Ballot, BallotStatus, Call, label
+
+STAGE = "review"
+ROLE = "reviewer"
+
+
+@dataclass(frozen=True)
+class Review:
+    """What one reviewer is asked, and what it said: to its review, then each time it was asked again."""
+
+    reviewer: int
+    seat: Seat
+    own: int | None
+    members: list[int]
+    messages: list[Message] = field(repr=False)
+    replies: list[Reply] = field(default_factory=list)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels in the order shown."""
+        return [label(position) for position in range(len(self.members))]
+
+    def ballot(self) -> Ballot:
+        """The ballot as it stands; a review that was read at last keeps the problem it had at first."""
+        parsed = self._parsed()
+        return Ballot(
+            reviewer=self.reviewer,
+            own=self.own,
+            call_id=self.replies[0].call.call_id if self.replies else None,
+            labels=self.labels,
+            members=self.members,
+            ranking=parsed[-1].ranking if parsed else None,
+            status=self._status(parsed),
+            source=parsed[-1].source if parsed else None,
+            problem=next((each.problem for each in reversed(parsed) if each.problem), None),
+            repair_ids=[reply.call.call_id for reply in self.replies[1:]],
+        )
+
+    def told(self) -> str:
+        """What the reviewer said, in the labels that candidates have for everybody."""
+        ballot = self.ballot()
+        said = relabel(self.replies[0].text, ballot.names)
+        if ballot.status != "repaired":
+            return said
+        ranking = " > ".join(map(label, ballot.ranked_members()))
+        return f"{said}\n\nAsked again for its ranking, this reviewer gave: {ranking}"
+
+    def asking_again(self, prompts: CouncilPrompts) -> Job:
+        """The request for a ranking that can be read."""
+        answered = self.replies[-1]
+        problem = self._parsed()[-1].problem
+        prompt = prompts.repair.format(problem=problem, labels=", ".join(self.labels))
+        said: Message = {"role": "assistant", "content": answered.text}
+        return Job(self.seat, [*self.messages, said, {"role": "user", "content": prompt}], self.reviewer)
+
+    def _parsed(self) -> list[Parsed]:
+        return [read_ranking(reply.text, self.labels) for reply in self.replies]
+
+    @staticmethod
+    def _status(parsed: Sequence[Parsed]) -> BallotStatus:
+        if not parsed:
+            return "failed"
+        if parsed[-1].abstained:
+            return "abstained"
+        if parsed[-1].ranking is None:
+            return "invalid"
+        return "valid" if len(parsed) == 1 else "repaired"
+
+
+def review_messages(run: Run, texts: Sequence[str], prompts: CouncilPrompts) -> list[Message]:
+    """What a reviewer is sent who is shown these answers, in this order."""
+    shown = [(label(position), text) for position, text in enumerate(texts)]
+    prompt = prompts.review.format(answers=enclose("answer", shown), count=len(shown))
+    return with_material(run.toolless, prompt)
+
+
+async def hold(run: Run, reviews: list[Review], prompts: CouncilPrompts, repairs: int) -> list[Review]:
+    """The reviews with their replies. Who gave no readable ranking is asked again, `repairs` times at most.
+
+    Asking again is another round of the stage. Who abstains or fails is not asked again.
+    """
+    names = {review.reviewer: review.ballot().names for review in reviews}
+
+    def in_common_labels(call: Call) -> str:
+        return relabel(call.text or "", names[call.seat])
+
+    for round_ in range(repairs + 1):
+        asked = reviews if round_ == 0 else [each for each in reviews if each.ballot().status == "invalid"]
+        if not asked:
+            break
+        jobs = [
+            each.asking_again(prompts) if round_ else Job(each.seat, each.messages, each.reviewer)
+            for each in asked
+        ]
+        replies = await run.stage(STAGE, ROLE, jobs, quorum=0, round_=round_, wording=in_common_labels)
+        came = {each.reviewer: reply for each, reply in zip(asked, replies, strict=True) if reply is not None}
+        reviews = [
+            replace(each, replies=[*each.replies, came[each.reviewer]]) if each.reviewer in came else each
+            for each in reviews
+        ]
+    return reviews
