@@ -152,13 +152,13 @@ def test_what_is_not_kept_is_said(here: dict[str, str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "more", "says"),
     [
-        ([], "scorer: exact_mach\n", "experiment.yaml, line 12, scorer: unknown scorer"),
+        ([], "scorer: exact_mach\n", "experiment.yaml, line 13, scorer: unknown scorer"),
         (["--out", "frame.xlsx"], "", "must end in .parquet or .csv or .jsonl"),
         (["--calls", "calls.jsonl"], "", "must end in .parquet or .csv"),
         (["--out", "/no/such/folder/f.csv"], "", "there is no folder /no/such/folder"),
         (["--store", "/no/such/folder/s"], "", "there is no folder /no/such/folder"),
         (["--repeats", "0"], "", "--repeats"),
-        ([], "engine: dask\n", "line 12, engine: "),
+        ([], "engine: dask\n", "line 13, engine: "),
     ],
 )  # fmt: skip
 def test_a_mistake_ends_with_2_before_anything_is_called(
