@@ -99,7 +99,7 @@ def test_calls_below_a_call_that_is_left_out_are_left_out_with_it() -> None:
 def test_a_usual_run_is_there_in_full(seat: SeatMaker) -> None:
     long = "word " * 1_000
     members = [seat(f"m{n}+text={long}") for n in range(3)]
-    result = lab.Council(chairman=seat("chair"), members=members).run("Why is the sky dark?")
+    result = lab.Council(chairman=seat("chair"), members=members, repairs=0).run("Why is the sky dark?")
     assert len(result.trace.calls) == 7
     for shown in (page.trace_page(result.trace), page.result_page(result)):
         text = Elements(shown).text
