@@ -20,6 +20,7 @@ SEAT_FIELDS = {
 }  # fmt: skip
 LIMIT_OPTIONS = (
     "timeout_s", "max_cost_usd", "max_concurrency", "retries", "layers", "samples", "max_tool_iterations",
+    "repairs", "canary",
 )  # fmt: skip
 
 

@@ -533,6 +533,7 @@ def test_real_run_is_drawn_with_all_of_its_calls_money_and_tokens(served: FakeSe
     council = lab.Council(
         chairman=seat("z", **price),
         members=[seat("a", **price), seat("b+bad_ranking"), seat("c+status=500+times=1", **price)],
+        repairs=0,
     )
     result = council.run("Why is the sky dark at night?")
     summary = result.trace.summary()

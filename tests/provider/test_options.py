@@ -40,6 +40,11 @@ VALUES: dict[str, Any] = {
     "reviewers": ["openai/r"],
     "min_members": 2,
     "shuffle_seed": 5,
+    "self_review": True,
+    "canary": True,
+    "repairs": 0,
+    "ranking": "schulze",
+    "reviewer_weights": [2.0],
     "max_tool_iterations": 3,
     "on_tool_limit": "last",
     "tool_executor": {"add": print},
@@ -69,7 +74,7 @@ def test_every_option_arrives(fake_openai: FakeServer, endpoint: dict[str, str],
             assert name not in config  # a function is no configuration that goes to JSON
         elif name == "prompts":
             assert value.items() <= config[name].items()
-        elif isinstance(value, list):
+        elif name in ("members", "proposers", "reviewers"):
             assert [seat["model"] for seat in config[name]] == value
         else:
             assert config[name] == value

@@ -57,3 +57,9 @@ def test_options_are_found_however_deep_the_client_nests_them() -> None:
 )
 def test_a_call_from_this_process_is_nobodys_client(request_: dict[str, Any]) -> None:
     assert client_options(request_, ()) is None
+
+
+@pytest.mark.parametrize("more", [{"repairs": 2}, {"canary": True}])
+def test_a_client_cannot_have_more_reviews_made_than_the_profile(more: dict[str, object]) -> None:
+    with pytest.raises(lab.ConfigError, match=next(iter(more))):
+        check_client(more, SPELLINGS, lab.Council(chairman="openai/a"))
