@@ -39,7 +39,7 @@ from composite_lab.strategies.handle import RunHandle
 from composite_lab.strategies.moa import MoA
 from composite_lab.strategies.prompts import CouncilPrompts, MoAPrompts
 from composite_lab.tools import on_loop_thread
-from composite_lab.trace.call import Ballot, Call, Standing, Usage
+from composite_lab.trace.call import Ballot, Call, Canary, CanaryTrial, Standing, Usage
 from composite_lab.trace.events import (
     CallFinished,
     Failed,
@@ -56,6 +56,7 @@ from composite_lab.trace.sink import load_traces, save_traces
 from composite_lab.trace.summary import Summary
 
 if TYPE_CHECKING:
+    from composite_lab.batch.bias import bias
     from composite_lab.batch.compare import acompare, compare, estimate
     from composite_lab.batch.comparison import Comparison
     from composite_lab.batch.dask_engine import Processes
@@ -80,6 +81,8 @@ __all__ = [
     "Call",
     "CallFinished",
     "CallTimeout",
+    "Canary",
+    "CanaryTrial",
     "Comparison",
     "CompositeError",
     "ConfigError",
@@ -120,6 +123,7 @@ __all__ = [
     "TruncatedStream",
     "Usage",
     "acompare",
+    "bias",
     "compare",
     "estimate",
     "explore",
@@ -162,6 +166,7 @@ _ON_USE = {
     "Processes": "composite_lab.batch.dask_engine",
     "Store": "composite_lab.batch.store",
     "acompare": "composite_lab.batch.compare",
+    "bias": "composite_lab.batch.bias",
     "compare": "composite_lab.batch.compare",
     "estimate": "composite_lab.batch.compare",
     "explore": "composite_lab.notebook.display",

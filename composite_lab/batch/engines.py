@@ -46,7 +46,8 @@ def engine_of(given: Any) -> Engine:
             return Dask(given)
         case Asyncio() | Processes() | Dask():
             return given
-    if "distributed" in sys.modules and isinstance(given, sys.modules["distributed"].Client):
+    distributed = sys.modules.get("distributed")  # whoever has a Client has imported it
+    if distributed is not None and isinstance(given, distributed.Client):
         return _dask_of(given)
     raise ConfigError(f"engine is {CHOICES}, not {given!r}")
 

@@ -55,7 +55,7 @@ def _spawn(address: str, count: int, scratch: str, said: IO[bytes]) -> subproces
     here = {"PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path)}
     return subprocess.Popen(
         [*command, "--local-directory", scratch],
-        env=os.environ,
+        env=os.environ | here,
         stdin=subprocess.DEVNULL,
         stdout=said,
         stderr=said,

@@ -210,6 +210,15 @@ def test_dask_without_a_client_says_what_to_give() -> None:
         engine_of("dask")
 
 
+@pytest.mark.parametrize("engine", ["processes", "dask", NOWHERE])
+def test_without_dask_the_extra_is_named(
+    engine: str, seat: SeatMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)  # as if it were not installed
+    with pytest.raises(ConfigError, match=r"pip install 'composite-lab\[dask\]'"):
+        quietly({"a": seat("a")}, ["Why?"], engine=engine)
+
+
 def test_engines_are_chosen_by_name_address_or_themselves() -> None:
     assert isinstance(engine_of("asyncio"), Asyncio)
     assert engine_of("processes") == Processes()

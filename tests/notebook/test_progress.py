@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -247,3 +248,7 @@ def test_what_goes_wrong_in_the_view_is_shown_in_it(fake_openai: FakeServer, sea
     cancel()
     with pytest.raises(lab.RunCancelled):
         handle.result()
+    deadline = time.monotonic() + 30
+    while not view.end.children:  # its thread would make widgets while other tests count theirs
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
