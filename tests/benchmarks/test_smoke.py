@@ -13,11 +13,13 @@ from .cases import CASES, ROOT
 from .imports import connections_of_import
 from .pairs import Measured
 
-# Three start many processes, one builds a large frame, and one Council stands for the others.
+# Three start many processes, three are large and run small here, and one Council stands for the others.
 SLOW = {
     "patched-loop",
     "import",
     "two-processes",
+    "compare",
+    "compare-kept",
     "frame",
     "council-in-loop",
     "council-script",
@@ -26,10 +28,11 @@ SLOW = {
 # One process for all, and not this one: it patches asyncio.
 SCRIPT = """
 import json, sys
-from tests.benchmarks.cases import CASES, frame
+from tests.benchmarks.cases import CASES, frame, kept, throughput
 url, *names = sys.argv[1:]
 found = {name: CASES[name].measure(url, 1) for name in names}
-print(json.dumps(found | {"frame": frame(1_000, url, 1)}))
+small = {"frame": frame(1_000, url, 1), "compare": throughput(20, url, 1), "compare-kept": kept(5, url, 1)}
+print(json.dumps(found | small))
 """
 
 
@@ -40,7 +43,7 @@ def test_the_cases_find_ratios() -> None:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found.keys() == {*names, "frame"}
+    assert found.keys() == {*names, "frame", "compare", "compare-kept"}
     assert all(Measured(name, pairs, None).ratio > 0 for name, pairs in found.items())
 
 

@@ -13,23 +13,21 @@ from .pairs import Pair, interleaved_async, timed_async
 
 LATENCY_MS = 50
 CONCURRENCY = 200
-CALLS = 2_000
-KEPT_RUNS, SEATS = 2_000, 4
-"""Runs of 4 + 1 calls each: 10,000 sub-calls."""
+SEATS = 4
 
 
-def throughput(url: str, rounds: int) -> list[Pair]:
+def throughput(calls: int, url: str, rounds: int) -> list[Pair]:
     """A comparison of one model on many prompts against a gather with a semaphore."""
     import composite_lab as lab
 
     model, endpoint = f"openai/model-{LATENCY_MS}", {"api_base": url, "api_key": "sk-stub"}
-    prompts = [f"What is {number} times {number}?" for number in range(CALLS)]
+    prompts = [f"What is {number} times {number}?" for number in range(calls)]
 
     async def ours() -> None:
         done = await lab.acompare(
             {"model": lab.Seat(model=model, **endpoint)}, prompts, max_concurrency=CONCURRENCY, progress=False
         )
-        assert done.calls_paid == CALLS
+        assert done.calls_paid == calls
         done.store.close()
 
     async def by_hand() -> None:
@@ -50,8 +48,8 @@ def throughput(url: str, rounds: int) -> list[Pair]:
     return asyncio.run(main())
 
 
-def kept(url: str, rounds: int) -> list[Pair]:
-    """A comparison of 10,000 sub-calls carried out again from its store against the first time."""
+def kept(runs: int, url: str, rounds: int) -> list[Pair]:
+    """A comparison of runs of 4 + 1 calls carried out again from its store against the first time."""
     import composite_lab as lab
 
     def seat(name: str) -> lab.Seat:
@@ -59,7 +57,7 @@ def kept(url: str, rounds: int) -> list[Pair]:
 
     proposers = [seat(f"seat{number}") for number in range(SEATS)]
     strategies = {"moa": lab.MoA(aggregator=seat("final"), proposers=proposers)}
-    prompts = [f"What is {number} times {number}?" for number in range(KEPT_RUNS)]
+    prompts = [f"What is {number} times {number}?" for number in range(runs)]
 
     def seconds(store: Path) -> float:
         start = perf_counter()
