@@ -7,8 +7,6 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
-import litellm
-
 from .pairs import Pair, interleaved_async, timed_async
 
 LATENCY_MS = 50
@@ -18,6 +16,8 @@ SEATS = 4
 
 def throughput(calls: int, url: str, rounds: int) -> list[Pair]:
     """A comparison of one model on many prompts against a gather with a semaphore."""
+    import litellm
+
     import composite_lab as lab
 
     model, endpoint = f"openai/model-{LATENCY_MS}", {"api_base": url, "api_key": "sk-stub"}
