@@ -249,6 +249,6 @@ def test_what_goes_wrong_in_the_view_is_shown_in_it(fake_openai: FakeServer, sea
     with pytest.raises(lab.RunCancelled):
         handle.result()
     deadline = time.monotonic() + 30
-    while not view.end.children:  # its thread would make widgets while other tests count theirs
+    while not view._settled:  # its thread would make widgets while other tests count theirs
         assert time.monotonic() < deadline
         time.sleep(0.01)
