@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar
 
 from composite_lab.batch.comparison import Comparison
 from composite_lab.batch.estimate import Forecast, forecast
 from composite_lab.batch.experiment import Experiment
-from composite_lab.batch.plan import StrategyLike
-from composite_lab.batch.prompts import Prompts
-from composite_lab.batch.store import Store
 from composite_lab.loop import run_sync
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def experiment(
-    strategies: Mapping[str, StrategyLike],
-    prompts: Prompts,
-    *,
-    scorer: Any = None,
-    store: str | Path | Store | None = None,
-    repeats: int = 1,
-    max_concurrency: int = 64,
-    max_cost_usd: float | None = None,
-    baseline: str | None = None,
-    engine: Any = "asyncio",
-    progress: bool = True,
-    params: Mapping[str, Any] | None = None,
-) -> Experiment:
+def _of_experiment(prepare: Callable[P, Experiment]) -> Callable[[Callable[[Experiment], T]], Callable[P, T]]:
+    """Give a function of an experiment the options that an experiment is made with."""
+
+    def take(function: Callable[[Experiment], T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            return function(prepare(*args, **kwargs))
+
+        call.__signature__ = inspect.signature(prepare).replace(  # type: ignore[attr-defined]
+            return_annotation=function.__annotations__["return"]
+        )
+        return call
+
+    return take
+
+
+@_of_experiment(Experiment.of)
+def compare(prepared: Experiment) -> Comparison:
     """Ask every strategy every prompt, score the answers, and return a `Comparison`.
 
     `strategies` are models, Seats, runners or names of profiles, each under the name that frames show.
@@ -58,40 +59,6 @@ def experiment(
     answers can no longer be kept, `EngineError` when workers do not start or their scheduler is gone; an
     error or an interrupt carries the `comparison` so far.
     """
-    return Experiment.of(
-        strategies,
-        prompts,
-        scorer=scorer,
-        store=store,
-        repeats=repeats,
-        max_concurrency=max_concurrency,
-        max_cost_usd=max_cost_usd,
-        baseline=baseline,
-        engine=engine,
-        progress=progress,
-        params=params,
-    )
-
-
-def _from_experiment(
-    prepare: Callable[P, Experiment],
-) -> Callable[[Callable[[Experiment], T]], Callable[P, T]]:
-    """Give a function of an experiment the options that an experiment is made with."""
-
-    def take(function: Callable[[Experiment], T]) -> Callable[P, T]:
-        def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            return function(prepare(*args, **kwargs))
-
-        functools.update_wrapper(call, prepare)
-        call.__name__ = call.__qualname__ = function.__name__
-        call.__doc__ = function.__doc__ or prepare.__doc__
-        return call
-
-    return take
-
-
-@_from_experiment(experiment)
-def compare(prepared: Experiment) -> Comparison:
     try:
         run_sync(prepared.carry_out())
     except BaseException as error:
@@ -100,13 +67,13 @@ def compare(prepared: Experiment) -> Comparison:
     return prepared.comparison
 
 
-@_from_experiment(experiment)
+@_of_experiment(Experiment.of)
 def acompare(prepared: Experiment) -> Awaitable[Comparison]:
     """The same as `compare`, to be awaited."""
     return prepared.carry_out()
 
 
-@_from_experiment(experiment)
+@_of_experiment(Experiment.of)
 def estimate(prepared: Experiment) -> Forecast:
     """How many calls and tokens `compare` with the same options would take, and what they would cost.
 

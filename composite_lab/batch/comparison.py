@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from composite_lab.batch import evidence, value
 from composite_lab.batch.plan import Plan
+from composite_lab.batch.prompts import Prompt
 from composite_lab.batch.runs import FINISHED, UNDONE, Row
 from composite_lab.batch.scoring import PairwiseJudge, Scorer
 from composite_lab.batch.store import Store
@@ -147,31 +149,29 @@ class Comparison:
             raise ConfigError("writing Parquet needs pyarrow: pip install pyarrow") from missing
 
     def _frame_rows(self) -> Iterator[dict[str, Any]]:
-        for name in self.plan.strategies:
-            for prompt in self.plan.prompts:
-                for repeat in range(self.plan.repeats):
-                    row = self.rows.get((name, prompt.id, repeat))
-                    facts = (self.store.run_facts(row.key) if row else None) or {}
-                    yield {
-                        **facts,
-                        "strategy": name,
-                        "prompt_id": prompt.id,
-                        "repeat": repeat,
-                        "status": row.status if row else UNDONE,
-                        "score": row.score if row else None,
-                        "score_note": row.score_note if row else None,
-                        "prompt": prompt.text,
-                        "target": prompt.target,
-                        **prompt.columns,
-                    }
+        for (name, prompt, repeat), row in self._planned():
+            facts = (self.store.run_facts(row.key) if row else None) or {}
+            yield {
+                **facts,
+                "strategy": name,
+                "prompt_id": prompt.id,
+                "repeat": repeat,
+                "status": row.status if row else UNDONE,
+                "score": row.score if row else None,
+                "score_note": row.score_note if row else None,
+                "prompt": prompt.text,
+                "target": prompt.target,
+                **prompt.columns,
+            }
 
     def _traces(self) -> Iterator[tuple[Row, Trace]]:
-        for name in self.plan.strategies:
-            for prompt in self.plan.prompts:
-                for repeat in range(self.plan.repeats):
-                    row = self.rows.get((name, prompt.id, repeat))
-                    if row is None:
-                        continue
-                    for key in filter(None, (row.key, row.judging)):
-                        if (trace := self.store.trace(key)) is not None:
-                            yield row, trace
+        for row in filter(None, (row for _, row in self._planned())):
+            for key in filter(None, (row.key, row.judging)):
+                if (trace := self.store.trace(key)) is not None:
+                    yield row, trace
+
+    def _planned(self) -> Iterator[tuple[tuple[str, Prompt, int], Row | None]]:
+        """Every run of the plan in the order of the frames, with its row once it has one."""
+        plan = self.plan
+        for name, prompt, repeat in product(plan.strategies, plan.prompts, range(plan.repeats)):
+            yield (name, prompt, repeat), self.rows.get((name, prompt.id, repeat))

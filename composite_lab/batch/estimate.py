@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from composite_lab.batch.plan import Task
 from composite_lab.batch.scoring import PairwiseJudge, Scorer
 from composite_lab.batch.store import Store
 from composite_lab.errors import CompositeError
-from composite_lab.gateway.memory import MEMORY, Remembered, Request
+from composite_lab.gateway.memory import Remembered, Request, remembering
 from composite_lab.gateway.models import count_tokens, price_of
 from composite_lab.gateway.place import Place
 
@@ -121,14 +121,10 @@ async def forecast(experiment: Experiment) -> Forecast:
         if task.prompt.id not in sampled:
             continue
         pretence = _Pretence(store, task.repeat, tallies[task.name], made_up)
-        token = MEMORY.set(pretence)
-        try:
+        # An answer in the store may not do: what follows it is not counted.
+        with suppress(CompositeError), remembering(pretence):
             result = await task.strategy.arun(task.prompt.messages, **task.params)
             await _judge(experiment, task, result.text)
-        except CompositeError:  # an answer in the store may not do: what follows it is not counted
-            pass
-        finally:
-            MEMORY.reset(token)
     frame = pd.DataFrame(
         [
             {

@@ -40,17 +40,20 @@ class Experiment:
         strategies: Mapping[str, StrategyLike],
         prompts: Prompts,
         *,
-        scorer: Any,
-        store: str | Path | Store | None,
-        repeats: int,
-        max_concurrency: int,
-        max_cost_usd: float | None,
-        baseline: str | None,
-        engine: Any,
-        progress: bool,
-        params: Mapping[str, Any] | None,
+        scorer: Any = None,
+        store: str | Path | Store | None = None,
+        repeats: int = 1,
+        max_concurrency: int = 64,
+        max_cost_usd: float | None = None,
+        baseline: str | None = None,
+        engine: Any = "asyncio",
+        progress: bool = True,
+        params: Mapping[str, Any] | None = None,
     ) -> Experiment:
-        """Raises `ConfigError` for what cannot work, before anything is paid for."""
+        """The experiment that these options of `compare` describe; they are explained there.
+
+        Raises `ConfigError` for what cannot work, before anything is paid for.
+        """
         if max_concurrency < 1:
             raise ConfigError(f"max_concurrency must be at least 1, not {max_concurrency}")
         if max_cost_usd is not None and max_cost_usd < 0:

@@ -12,7 +12,7 @@ from composite_lab.batch.scoring import Ask, PairwiseJudge, Score, Scorer
 from composite_lab.batch.session import Session
 from composite_lab.errors import BudgetExceeded
 from composite_lab.gateway import Gateway, Place
-from composite_lab.gateway.memory import MEMORY, digest
+from composite_lab.gateway.memory import digest, remembering
 from composite_lab.replies import Reply
 from composite_lab.seats import Seat
 from composite_lab.strategies.run import VERSION
@@ -54,13 +54,11 @@ class Judging:
     ) -> Row:
         memory = self.session.around(task.prompt.scope, task.repeat)
         gateways: list[Gateway] = []
-        token = MEMORY.set(memory)
         try:
-            score = await measure(asker(gateways))
+            with remembering(memory):
+                score = await measure(asker(gateways))
         except BudgetExceeded as spent:
             score = Score(None, f"{type(spent).__name__}: {spent}")
-        finally:
-            MEMORY.reset(token)
         if self.session.fault is not None:
             raise self.session.fault
         key = None

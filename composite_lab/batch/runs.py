@@ -11,7 +11,7 @@ from composite_lab.batch.plan import Task
 from composite_lab.batch.session import RunMemory, Session
 from composite_lab.batch.store import KeptRun
 from composite_lab.errors import BudgetExceeded, StoreError
-from composite_lab.gateway.memory import MEMORY
+from composite_lab.gateway.memory import remembering
 from composite_lab.trace.call import Call, Usage
 from composite_lab.trace.model import Trace
 from composite_lab.trace.summary import summarize
@@ -86,17 +86,15 @@ def earlier_end(task: Task, session: Session) -> Ended | None:
 
 async def _run(task: Task, session: Session) -> Ended:
     memory = session.around(task.prompt.scope, task.repeat)
-    token = MEMORY.set(memory)
     error: Exception | None = None
     try:
-        result = await task.strategy.arun(task.prompt.messages, **task.params)
+        with remembering(memory):
+            result = await task.strategy.arun(task.prompt.messages, **task.params)
         trace: Trace | None = result.trace
     except StoreError:
         raise
     except Exception as fault:  # whatever a provider's client raises: it becomes a row
         error, trace = fault, getattr(fault, "trace", None)
-    finally:
-        MEMORY.reset(token)
     if session.fault is not None:
         raise session.fault
     facts = run_facts(trace, error)
@@ -109,11 +107,8 @@ async def _run(task: Task, session: Session) -> Ended:
 def keep(session: Session, key: str, facts: dict[str, Any], trace: Trace | None, memory: RunMemory) -> None:
     """Keep the end of a run. A failure of the store ends the comparison."""
     kept = trace.model_dump_json() if trace else ""
-    try:
+    with session.keeping():
         session.store.keep_run(KeptRun(key, facts, kept, tuple(memory.used)))
-    except StoreError as fault:
-        session.fault = fault
-        raise
 
 
 def run_facts(trace: Trace | None, error: Exception | None) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -64,6 +65,15 @@ class Session:
         """What one run sees of this session."""
         return RunMemory(self, scope, repeat)
 
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """A fault of the store inside of this ends the comparison: nothing is paid that cannot be kept."""
+        try:
+            yield
+        except StoreError as fault:
+            self.fault = fault
+            raise
+
     def count_run(self, key: str) -> None:
         """Count the money behind a run that is taken as it is."""
         if self.max_cost_usd is not None:
@@ -103,11 +113,8 @@ class RunMemory:
         session = self.session
         session.paid_usd += answer.cost_usd or 0.0
         session.calls_paid += 1
-        try:
+        with session.keeping():
             session.store.keep_answer(KeptAnswer.of(key, self.scope, answer))
-        except StoreError as fault:  # nothing more is to be paid that cannot be kept
-            session.fault = fault
-            raise
         self._use(key)
 
     def let_go(self, key: str) -> None:

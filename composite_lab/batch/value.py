@@ -23,7 +23,7 @@ from composite_lab.batch.scoring import ExactMatch, NumericMatch, PairwiseJudge,
 from composite_lab.batch.session import Session
 from composite_lab.batch.stats import Sample, mean_score, paired_difference
 from composite_lab.errors import BudgetExceeded, ConfigError
-from composite_lab.gateway.memory import MEMORY
+from composite_lab.gateway.memory import remembering
 from composite_lab.trace.call import Call
 from composite_lab.trace.model import Trace
 
@@ -89,18 +89,17 @@ class Measure:
     async def pair(self, material: Material, text: str) -> Pair:
         """The scores of the run's final answer and of the text; of a pairwise judge, who is preferred."""
         prompt = material.task.prompt
-        token = MEMORY.set(self.session.around(prompt.scope, material.task.repeat))
         try:
-            if isinstance(self.scorer, Scorer):
-                score = await self.scorer.score(text, prompt.target, about(material.task), ask=asker([]))
-                return Pair(material.final_score, score.value)
-            found = await self.scorer.compare(prompt.text, material.final_text, text, ask=asker([]))
+            with remembering(self.session.around(prompt.scope, material.task.repeat)):
+                if isinstance(self.scorer, Scorer):
+                    score = await self.scorer.score(text, prompt.target, about(material.task), ask=asker([]))
+                    return Pair(material.final_score, score.value)
+                found = await self.scorer.compare(prompt.text, material.final_text, text, ask=asker([]))
             preferred = BETTER.get(str(found.better))
             return Pair(preferred, None if preferred is None else 1 - preferred)
         except BudgetExceeded:
             return Pair(material.final_score, None)
         finally:
-            MEMORY.reset(token)
             if self.session.fault is not None:
                 raise self.session.fault
 

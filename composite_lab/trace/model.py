@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, Field
 
 from composite_lab.trace.call import Ballot, Call, Canary, Record, Standing, Usage
-from composite_lab.trace.summary import Summary, printable, summarize, total_cost
+from composite_lab.trace.summary import Summary, harmless, summarize, total_cost
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ class Trace(Record):
     canary: Canary | None = Field(default=None, repr=False)
 
     def __repr__(self) -> str:
-        return f"<Trace {printable(self.trace_id[:8])} {self.summary()}>"
+        return f"<Trace {harmless(self.trace_id[:8])} {self.summary()}>"
 
     @property
     def degraded(self) -> bool:

@@ -40,12 +40,12 @@ class Summary(Record):
             cost += f" (+ {self.unpriced_calls} of unknown price)"
         speedup = "" if self.speedup is None else f", {self.speedup:.1f} times faster than one by one"
         return (
-            f"{printable(self.strategy)} {self.status}: {self.calls} {calls}, {self.failures} failed, "
+            f"{harmless(self.strategy)} {self.status}: {self.calls} {calls}, {self.failures} failed, "
             f"{self.usage.total_tokens} tokens, {cost}, {self.wall_time_s:.2f} s{speedup}"
         )
 
 
-def printable(name: str) -> str:
+def harmless(name: str) -> str:
     """The name, or its `repr` where it would do something to a terminal or hide something from a reader."""
     return name if name.isprintable() else repr(name)
 

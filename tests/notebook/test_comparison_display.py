@@ -21,6 +21,7 @@ from tests.conftest import SeatMaker
 from tests.notebook import pages
 from tests.notebook.pages import TAGS, Elements, call, trace
 from tests.notebook.test_display import shown, shown_live
+from tests.notebook.widget_tree import inside, the
 
 HOSTILE = pages.HOSTILE.replace("\ud800", "")  # which no column of text can hold
 
@@ -44,16 +45,6 @@ def tab_of(explorer: Any, title: str) -> Any:
     tab.selected_index = [one.split(" (")[0] for one in tab.titles].index(title)
     assert explorer.children[1].value == ""
     return tab.children[tab.selected_index]
-
-
-def inside(root: Any) -> Iterator[Any]:
-    yield root
-    for child in getattr(root, "children", ()):
-        yield from inside(child)
-
-
-def the(kind: type, root: Any) -> Any:
-    return next(one for one in inside(root) if isinstance(one, kind))
 
 
 def press(root: Any, description: str) -> None:

@@ -19,6 +19,7 @@ from composite_lab.notebook.call_card import call_title
 from composite_lab.notebook.call_list import CallList
 from composite_lab.notebook.explorer import trace_explorer
 from composite_lab.notebook.panes import SENT_CHARS, Faults, widest_limit
+from tests.notebook.widget_tree import inside, the
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 QUESTION = [{"role": "user", "content": "Why is the sky dark at night?"}]
@@ -70,16 +71,6 @@ def opened(explorer: Any, title: str) -> Any:
     place = [one.split(" (")[0] for one in tab.titles].index(title)
     tab.selected_index = place
     return tab.children[place]
-
-
-def inside(root: Any) -> Iterator[Any]:
-    yield root
-    for child in getattr(root, "children", ()):
-        yield from inside(child)
-
-
-def the(kind: type, root: Any) -> Any:
-    return next(one for one in inside(root) if isinstance(one, kind))
 
 
 def button(root: Any, description: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -14,27 +13,9 @@ import pytest
 import composite_lab as lab
 from composite_lab.notebook.meter import DRAW_S, Counts, Meter, RunTally, Tally
 from composite_lab.trace.events import Event
+from tests.notebook.pages import HOSTILE, call, trace
 
 LIMIT_S = 60.0  # generous, for a busy machine
-NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
-HOSTILE = "<img src=x onerror=alert(1)>\x1b[2J\u202e"
-
-
-def call(**fields: Any) -> lab.Call:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "call_id": "c", "strategy": "moa", "stage": "proposals", "role": "proposer",
-        "request_model": "openai/a", "status": "ok", "started_at": NOON, "start_offset_s": 0.0,
-        "latency_s": 1.0,
-    }  # fmt: skip
-    return lab.Call(**(needed | fields))
-
-
-def trace(*calls: lab.Call, **fields: Any) -> lab.Trace:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "strategy": "moa", "model": "composite/moa/openai/a", "started_at": NOON,
-        "latency_s": 0.31, "version": "0",
-    }  # fmt: skip
-    return lab.Trace(calls=list(calls), **(needed | fields))
 
 
 def ended(*calls: lab.Call, **fields: Any) -> Event:
@@ -92,7 +73,7 @@ def test_before_the_first_call_has_ended_nothing_is_said_of_tokens_and_cost() ->
 def test_what_is_unknown_is_called_so_and_never_zero(calls: list[lab.Call], said: str) -> None:
     assert " · ".join(Counts.of(calls).phrases()) == said
     assert " · ".join(sum(map(Counts.of, ([one] for one in calls)), Counts()).phrases()) == said
-    assert line_after([ended(*calls, status="ok")]) == f"moa ok · {said} · 0.31 s"
+    assert line_after([ended(*calls, status="ok")]) == f"moa ok · {said} · 1.00 s"
 
 
 def test_an_ended_run_has_the_totals_of_its_trace_nested_calls_included() -> None:

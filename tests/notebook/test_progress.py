@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import litellm
@@ -19,26 +18,7 @@ from composite_lab.notebook.progress import CellLine, failed_trace, failures_bun
 from composite_lab.strategies.base import WATCHERS
 from composite_lab.testing import FakeServer
 from tests.conftest import SeatMaker
-
-NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
-HOSTILE = "<img src=x onerror=alert(1)>\x1b[2J\u202e"
-
-
-def call(**fields: Any) -> lab.Call:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "call_id": "c", "strategy": "moa", "stage": "proposals", "role": "proposer",
-        "request_model": "openai/a", "status": "ok", "started_at": NOON, "start_offset_s": 0.0,
-        "latency_s": 1.0,
-    }  # fmt: skip
-    return lab.Call(**(needed | fields))
-
-
-def trace(*calls: lab.Call, **fields: Any) -> lab.Trace:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "strategy": "moa", "model": "composite/moa/openai/a", "started_at": NOON,
-        "latency_s": 0.31, "version": "0",
-    }  # fmt: skip
-    return lab.Trace(calls=list(calls), **(needed | fields))
+from tests.notebook.pages import HOSTILE, call, trace
 
 
 class Outputs:
@@ -212,9 +192,9 @@ def test_the_table_of_failed_calls_is_escaped_and_names_who_failed_why() -> None
     assert "<img" not in bundle["text/html"]
     assert "\x1b" not in bundle["text/plain"]
     first, second = bundle["text/plain"].splitlines()
-    assert first.startswith("proposer 1 (<img src=x onerror=alert(1)>")
-    assert ": BadRequestError: <img" in first
-    assert second == "proposer 2 (openai/a), attempt 2: timeout"
+    assert first.startswith("proposer 1 (<script>alert(1)</script><img ")
+    assert ": BadRequestError: <script>" in first
+    assert second == "proposer 2 (openai/x), attempt 2: timeout"
 
 
 # --- the view of a handle
