@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from composite_lab.strategies.rules import RULES, Rule
-from composite_lab.strategies.tally import Tally
+from composite_lab.strategies.tally import Order, Tally, levels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,8 +51,8 @@ class Sensitivity:
         return not self.other_winners and not any(self.flips.values())
 
 
-def agreement(orders: Sequence[Sequence[int]], weights: Sequence[float] | None = None) -> Agreement:
-    """How far the ballots agree, each an order of candidates from best to worst."""
+def agreement(orders: Sequence[Order], weights: Sequence[float] | None = None) -> Agreement:
+    """How far the ballots agree, each an order of candidates from best to worst or their scores."""
     return Agreement(
         w=kendalls_w(orders),
         mean_tau=_mean_tau(orders),
@@ -61,7 +61,7 @@ def agreement(orders: Sequence[Sequence[int]], weights: Sequence[float] | None =
     )
 
 
-def kendalls_w(orders: Sequence[Sequence[int]]) -> float | None:
+def kendalls_w(orders: Sequence[Order]) -> float | None:
     """Kendall's coefficient of concordance: 1 if all ballots agree, 0 if they cancel out.
 
     Ballots may leave candidates out. With d the margin of one candidate over another as a share of the
@@ -69,7 +69,9 @@ def kendalls_w(orders: Sequence[Sequence[int]]) -> float | None:
     3 ΣT² / (n³ - n). On complete ballots that is Kendall & Babington Smith 1939, on balanced incomplete
     ones (every pair compared equally often) Durbin 1951. None with fewer than two ballots, fewer than
     two candidates or a pair that no ballot compares. Where each pair was compared only once, as by three
-    reviewers that leave themselves out, it can tell consistency and not agreement.
+    reviewers that leave themselves out, it can tell consistency and not agreement. Level pairs have no
+    margin and are not corrected for: W is below 1 also where ballots agree which candidates are level, and
+    0 where all are.
     """
     tally = Tally(orders)
     everybody = tally.candidates
@@ -85,34 +87,38 @@ def kendalls_w(orders: Sequence[Sequence[int]]) -> float | None:
     return float(3 * total / (size**3 - size))
 
 
-def pairwise_tau(orders: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
+def pairwise_tau(orders: Sequence[Order]) -> npt.NDArray[np.float64]:
     """Kendall's tau between every two ballots, as a square matrix of -1 to 1.
 
-    Each is over the candidates that both rank, and NaN where those are fewer than two. Source: Kendall
-    1938, as `scipy.stats.kendalltau` computes it.
+    Each is over the candidates that both rank, and NaN where those are fewer than two or where a ballot
+    puts all of them on a level. Source: Kendall 1945, tau-b as `scipy.stats.kendalltau` computes it, which
+    without level pairs is the tau of Kendall 1938.
     """
     import numpy as np
     from scipy.stats import kendalltau
 
     Tally(orders)
-    kinds = list(dict.fromkeys(tuple(order) for order in orders))
-    number = {order: index for index, order in enumerate(kinds)}
-    ranks = [{candidate: place for place, candidate in enumerate(order)} for order in kinds]
+    told = [levels(order) for order in orders]
+    kinds = list(dict.fromkeys(told))
+    number = {ranked: index for index, ranked in enumerate(kinds)}
+    ranks = [
+        {candidate: place for place, level in enumerate(ranked) for candidate in level} for ranked in kinds
+    ]
     # Equal ballots are common, and one call takes as long as thousands of look-ups.
     taus = np.full((len(kinds), len(kinds)), math.nan)
     for row, one in enumerate(ranks):
-        taus[row, row] = 1.0 if len(one) > 1 else math.nan
+        taus[row, row] = 1.0 if len(kinds[row]) > 1 else math.nan
         for column in range(row):
             other = ranks[column]
             common = [candidate for candidate in one if candidate in other]
             if len(common) > 1:
                 found = kendalltau([one[each] for each in common], [other[each] for each in common])
                 taus[row, column] = taus[column, row] = float(found.statistic)
-    rows = np.array([number[tuple(order)] for order in orders], dtype=np.intp)
+    rows = np.array([number[ranked] for ranked in told], dtype=np.intp)
     return taus[np.ix_(rows, rows)]
 
 
-def condorcet_winner(orders: Sequence[Sequence[int]], weights: Sequence[float] | None = None) -> int | None:
+def condorcet_winner(orders: Sequence[Order], weights: Sequence[float] | None = None) -> int | None:
     """The candidate who beats every other one by a majority of those that compare the two, if there is one.
 
     Source: Condorcet 1785.
@@ -126,7 +132,7 @@ def condorcet_winner(orders: Sequence[Sequence[int]], weights: Sequence[float] |
     return None
 
 
-def cycle(orders: Sequence[Sequence[int]], weights: Sequence[float] | None = None) -> list[int] | None:
+def cycle(orders: Sequence[Order], weights: Sequence[float] | None = None) -> list[int] | None:
     """A shortest majority cycle, None if there is none.
 
     Each candidate in the list beats the next by majority, the last one the first. It starts with its
@@ -145,7 +151,7 @@ def cycle(orders: Sequence[Sequence[int]], weights: Sequence[float] | None = Non
 
 
 def sensitivity(
-    orders: Sequence[Sequence[int]],
+    orders: Sequence[Order],
     rules: Mapping[str, Rule] = RULES,
     weights: Sequence[float] | None = None,
 ) -> Sensitivity:
@@ -172,7 +178,7 @@ def sensitivity(
     return Sensitivity(winners, [name for name, found in winners.items() if found != first], flips)
 
 
-def _mean_tau(orders: Sequence[Sequence[int]]) -> float | None:
+def _mean_tau(orders: Sequence[Order]) -> float | None:
     import numpy as np
 
     taus = pairwise_tau(orders)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from composite_lab.strategies.tally import Ranking, Tally
+from composite_lab.strategies.tally import Order, Ranking, Tally
 
 EXACT = 10  # a majority cycle of more candidates than this is ranked by local search: 2^n subsets
 
 
 def kemeny_young(
-    orders: Sequence[Sequence[int]],
+    orders: Sequence[Order],
     *,
     weights: Sequence[float] | None = None,
     candidates: Iterable[int] | None = None,
@@ -19,7 +19,8 @@ def kemeny_young(
     """The ranking by mean position over all orders that contradict the fewest pairwise preferences.
 
     The score is that mean position, 1 being best, so candidates that the optimal orders put either way
-    round equally often share a place. Candidates are split into groups that beat all later ones by
+    round equally often share a place. A pair that a ballot levels is contradicted by half whichever way it
+    is put, and so moves nobody. Candidates are split into groups that beat all later ones by
     majority, as every optimal order does; a group of up to 10 is solved exactly by dynamic programming
     over its subsets. A larger one is ordered by its margins and improved by moving one candidate at a
     time, always the single best move, until none helps or two help equally: that need not be optimal.

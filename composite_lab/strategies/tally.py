@@ -1,15 +1,21 @@
-"""Orders of candidates as reviewers gave them, counted, and the ranking that a rule makes of them."""
+"""Ballots as reviewers gave them, counted, and the ranking that a rule makes of them."""
 
 from __future__ import annotations
 
 import math
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
 from typing import NamedTuple
 
 _SAME = 1e-7  # scores of iterative rules this close share a place
 _FINEST = 10**9  # weights are read as fractions no finer, so that three thirds make one
+
+Order = Sequence[int] | Mapping[int, float]
+"""A ballot: candidates from best to worst, or their scores, higher being better and equal ones level."""
 
 
 class Placed(NamedTuple):
@@ -73,42 +79,45 @@ class Ranking:
 
 
 class Tally:
-    """Ballots, each an order of candidates from best to worst, counted.
+    """Ballots, each an order of candidates from best to worst or their scores, counted.
 
-    An order may leave candidates out: then it says nothing about them. `weights` has one number per
-    ballot, 1 where none are given; `candidates` adds those that nobody may have ranked. Raises
-    ValueError for an order with a candidate twice and for weights that are too few, negative or not
-    finite.
+    A ballot may leave candidates out: then it says nothing about them. Two that it puts on a level have
+    half a win each over the other. `weights` has one number per ballot, 1 where none are given;
+    `candidates` adds those that nobody may have ranked. Raises ValueError for an order with a candidate
+    twice, for a score that is not finite and for weights that are too few, negative or not finite.
     """
 
     def __init__(
         self,
-        orders: Sequence[Sequence[int]],
+        orders: Sequence[Order],
         weights: Sequence[float] | None = None,
         candidates: Iterable[int] | None = None,
     ) -> None:
         for number, order in enumerate(orders):
-            if len(set(order)) != len(order):
-                raise ValueError(f"orders[{number}] = {list(order)!r} has a candidate twice: rank each once")
+            _check(number, order)
         checked = _checked_weights(weights, len(orders))
         self.candidates = sorted({*(candidates or ()), *(member for order in orders for member in order)})
         self.ballots = [
-            (tuple(order), weight)
+            (order, weight)
             for order, weight in zip(orders, checked, strict=True)
             if weight and len(order) > 1
         ]
-        """The orders that compare anything, each with its weight as a whole number: sums are exact."""
+        """Those that compare anything, each with its weight as an even number: halves, too, sum exactly."""
         self.compared = sorted({member for order, _ in self.ballots for member in order})
         """The candidates that they compare."""
-        self._preferred: dict[tuple[int, int], int] = {}
+        self._preferred = Counter[tuple[int, int]]()
         for order, weight in self.ballots:
-            for place, better in enumerate(order):
-                for worse in order[place + 1 :]:
-                    self._preferred[better, worse] = self.preferred(better, worse) + weight
+            places = {member: place for place, level in enumerate(levels(order)) for member in level}
+            for one, other in combinations(places, 2):
+                if places[one] == places[other]:
+                    self._preferred[one, other] += weight // 2
+                    self._preferred[other, one] += weight // 2
+                else:
+                    self._preferred[one, other] += weight
 
     def preferred(self, one: int, other: int) -> int:
-        """The weight of the ballots that put `one` before `other`."""
-        return self._preferred.get((one, other), 0)
+        """The weight of the ballots that put `one` before `other`, and half that of those that level them."""
+        return self._preferred[one, other]
 
     def margin(self, one: int, other: int) -> int:
         """By how much weight `one` beats `other`; negative if it loses."""
@@ -119,19 +128,51 @@ class Tally:
         return self.preferred(one, other) + self.preferred(other, one)
 
     def shares_beaten(self) -> dict[int, Fraction]:
-        """For each compared candidate the mean share of its rivals that it beat, over the ballots with it."""
+        """For each compared candidate the mean share of its rivals that it beat, over the ballots with it.
+
+        A rival on its level is half beaten.
+        """
         totals = dict.fromkeys(self.compared, Fraction())
         weights = dict.fromkeys(self.compared, 0)
         for order, weight in self.ballots:
-            for place, candidate in enumerate(order, 1):
-                totals[candidate] += weight * Fraction(len(order) - place, len(order) - 1)
-                weights[candidate] += weight
+            behind = len(order)
+            for level in levels(order):
+                behind -= len(level)
+                beaten = behind + Fraction(len(level) - 1, 2)
+                for candidate in level:
+                    totals[candidate] += weight * beaten / (len(order) - 1)
+                    weights[candidate] += weight
         return {candidate: totals[candidate] / weights[candidate] for candidate in self.compared}
 
 
+def levels(order: Order) -> tuple[tuple[int, ...], ...]:
+    """The candidates of a ballot from best to worst, those on one level together and by number."""
+    if not isinstance(order, Mapping):
+        return tuple((member,) for member in order)
+    scored: dict[float, list[int]] = {}
+    for member in sorted(order):
+        scored.setdefault(order[member], []).append(member)
+    return tuple(tuple(scored[score]) for score in sorted(scored, reverse=True))
+
+
+def _check(number: int, order: Order) -> None:
+    if not isinstance(order, Mapping):
+        if len(set(order)) != len(order):
+            raise ValueError(f"orders[{number}] = {list(order)!r} has a candidate twice: rank each once")
+        return
+    for member, score in order.items():
+        # So written that NaN and whole numbers beyond the floats fail as well.
+        if not abs(score) <= sys.float_info.max:
+            raise ValueError(
+                f"orders[{number}] = {dict(order)!r} scores candidate {member} with {score!r}: "
+                "give a finite number, or leave the candidate out"
+            )
+
+
 def _checked_weights(weights: Sequence[float] | None, count: int) -> list[int]:
+    """The weights as even numbers in the same proportions."""
     if weights is None:
-        return [1] * count
+        return [2] * count
     if len(weights) != count:
         raise ValueError(f"{len(weights)} weights for {count} orders: give one per order, or none at all")
     for number, weight in enumerate(weights):
@@ -139,7 +180,7 @@ def _checked_weights(weights: Sequence[float] | None, count: int) -> list[int]:
             raise ValueError(f"weights[{number}] = {weight!r} is no weight: give a finite number, 0 or more")
     parts = [Fraction(weight).limit_denominator(_FINEST) for weight in weights]
     whole = math.lcm(*(part.denominator for part in parts))
-    return [int(part * whole) for part in parts]
+    return [2 * int(part * whole) for part in parts]
 
 
 def _same(one: Fraction | float, other: Fraction | float) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import friedmanchisquare, kendalltau
+from scipy.stats import friedmanchisquare, kendalltau, rankdata
 
 from composite_lab.strategies.agreement import (
     Agreement,
@@ -21,10 +21,11 @@ from composite_lab.strategies.agreement import (
     pairwise_tau,
     sensitivity,
 )
-from composite_lab.strategies.rules import RULES, borda, kemeny_young, schulze
+from composite_lab.strategies.rules import RULES, SCORE_RULES, borda, kemeny_young, schulze
 
 PARADOX = [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
 FULL = st.lists(st.permutations(range(4)), min_size=2, max_size=6)
+SCORES = st.dictionaries(st.integers(0, 4), st.sampled_from([0, 1, 2, 2.5]), max_size=5)
 
 
 def without_self(orders: list[list[int]]) -> list[list[int]]:
@@ -93,6 +94,45 @@ def test_taus_are_those_of_common_candidates() -> None:
     assert np.isnan([taus[3, 3], taus[0, 3], taus[0, 4]]).all()
 
 
+@given(st.lists(SCORES, max_size=5))
+def test_taus_of_scores_are_those_of_scipy_over_common_candidates(ballots: list[dict[int, float]]) -> None:
+    taus = pairwise_tau(ballots)
+    for row, one in enumerate(ballots):
+        for column, other in enumerate(ballots):
+            common = sorted(one.keys() & other.keys())
+            expected = np.nan
+            if len(common) > 1:
+                expected = kendalltau([one[m] for m in common], [other[m] for m in common]).statistic
+            assert taus[row, column] == pytest.approx(expected, nan_ok=True)
+
+
+def test_tau_with_a_ballot_that_levels_all_is_not_defined() -> None:
+    ballots = [{0: 1, 1: 2}, {0: 3, 1: 3}]
+    assert np.array_equal(np.isnan(pairwise_tau(ballots)), [[False, True], [True, True]])
+    assert agreement(ballots).mean_tau is None
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), min_size=2, max_size=6))
+def test_w_of_scores_is_that_of_mid_ranks_without_correction(rows: list[list[int]]) -> None:
+    sums = np.sum([rankdata(row) for row in rows], axis=0)
+    expected = 12 * np.sum((sums - sums.mean()) ** 2) / (len(rows) ** 2 * (4**3 - 4))
+    assert kendalls_w([dict(enumerate(row)) for row in rows]) == pytest.approx(expected)
+
+
+def test_w_is_below_one_where_all_agree_on_level_candidates() -> None:
+    agreed = kendalls_w([{0: 9, 1: 4, 2: 4}] * 3)
+    assert agreed == pytest.approx(0.75)
+    assert kendalls_w([{0: 4, 1: 4, 2: 4}] * 3) == 0
+
+
+@given(st.lists(st.permutations(range(4)).map(lambda order: order[:3]), max_size=5), st.data())
+def test_scores_that_say_the_same_as_orders_agree_the_same(orders: list[list[int]], data: Any) -> None:
+    scored = [{member: -place for place, member in enumerate(order)} for order in orders]
+    mixed = [data.draw(st.sampled_from(pair)) for pair in zip(orders, scored, strict=True)]
+    assert agreement(scored) == agreement(mixed) == agreement(orders)
+    assert np.array_equal(pairwise_tau(mixed), pairwise_tau(orders), equal_nan=True)
+
+
 @given(FULL)
 def test_w_and_mean_tau_point_the_same_way(orders: list[list[int]]) -> None:
     found = agreement(orders)
@@ -124,6 +164,14 @@ def test_cycle_is_found_and_shortest() -> None:
     assert cycle(PARADOX, [3, 1, 1]) is None
     assert cycle([[0, 1], [1, 2], [2, 3], [3, 0], [4, 5], [5, 6], [6, 4]]) == [4, 5, 6]
     assert cycle([[9, *order] for order in PARADOX]) == [0, 1, 2]
+
+
+def test_level_pair_is_no_majority() -> None:
+    assert condorcet_winner([{0: 5, 1: 5, 2: 1}]) is None
+    assert condorcet_winner([{0: 5, 1: 5, 2: 1}, [0, 2]]) is None
+    assert condorcet_winner([{0: 5, 1: 5, 2: 1}, [0, 1]]) == 0
+    assert cycle([[0, 1], [1, 2], {2: 3, 0: 3}]) is None
+    assert cycle([[0, 1], [1, 2], {2: 3, 0: 3}, {2: 4, 0: 1}]) == [0, 1, 2]
 
 
 @given(FULL)
@@ -187,6 +235,16 @@ def test_sensitivity_names_the_reviewer_that_flips_the_winner() -> None:
     assert heavy.flips == {"schulze": {1: (1,)}}
 
 
+def test_sensitivity_of_scores_tells_where_the_mean_score_names_another_winner() -> None:
+    # Two put 0 a little before 1, one puts 1 far before 0.
+    ballots = [{0: 8, 1: 7}, {0: 8, 1: 7}, {0: 1, 1: 9}]
+    found = sensitivity(ballots, SCORE_RULES)
+    assert found.winners == {"mean_score": (1,)} | dict.fromkeys(RULES, (0,))
+    assert found.other_winners == list(RULES)
+    assert found.flips["mean_score"] == {2: (0,)}
+    assert sensitivity(ballots).winners == dict.fromkeys(RULES, (0,))
+
+
 def test_sensitivity_finds_nothing_where_all_agree() -> None:
     found = sensitivity(without_self([[2, 0, 1, 3]] * 4))
     assert found.winners == dict.fromkeys(RULES, (2,))
@@ -202,6 +260,12 @@ def test_only_ballot_cannot_be_left_out() -> None:
 def test_order_with_a_candidate_twice_is_refused(ask: Any) -> None:
     with pytest.raises(ValueError, match=r"orders\[1\] = \[2, 2\] has a candidate twice"):
         ask([[0, 1], [2, 2]])
+
+
+@pytest.mark.parametrize("ask", [agreement, kendalls_w, pairwise_tau, condorcet_winner, cycle, sensitivity])
+def test_score_that_is_not_finite_is_refused(ask: Any) -> None:
+    with pytest.raises(ValueError, match=r"orders\[1\] = \{2: nan, 0: 1\} scores candidate 2 with nan"):
+        ask([[0, 1], {2: float("nan"), 0: 1}])
 
 
 def test_no_rules_at_all_are_refused() -> None:

@@ -49,6 +49,32 @@ def test_kemeny_agrees_with_a_search_of_all_orders(ballots: list[tuple[list[int]
     assert {row.candidate: row.score for row in found if row.score is not None} == pytest.approx(expected)
 
 
+@given(st.lists(st.dictionaries(st.integers(0, 4), st.integers(0, 3), max_size=5), max_size=6))
+def test_kemeny_of_scores_agrees_with_a_search_of_all_orders(ballots: list[dict[int, float]]) -> None:
+    compared = sorted({member for ballot in ballots if len(ballot) > 1 for member in ballot})
+
+    def against(order: tuple[int, ...]) -> float:
+        """The preferences that the order contradicts, a level pair being contradicted by half."""
+        scores = [
+            (ballot[one], ballot[other])
+            for ballot in ballots
+            for one, other in combinations(order, 2)
+            if one in ballot and other in ballot
+        ]
+        return sum(1 if one < other else 0.5 if one == other else 0 for one, other in scores)
+
+    costs = {order: against(order) for order in permutations(compared)}
+    best = [order for order in costs if costs[order] == min(costs.values())]
+    expected = {member: sum(order.index(member) + 1 for order in best) / len(best) for member in compared}
+    found = kemeny_young(ballots)
+    assert {row.candidate: row.score for row in found if row.score is not None} == pytest.approx(expected)
+
+
+def test_candidates_that_all_ballots_level_share_a_kemeny_position() -> None:
+    assert kemeny_young([{0: 5, 1: 5, 2: 1}] * 3).scores == {0: 1.5, 1: 1.5, 2: 3.0}
+    assert kemeny_young([dict.fromkeys(range(12), 4)]).places == dict.fromkeys(range(12), 1)
+
+
 def contradicted(ranking: Ranking, orders: Orders) -> float:
     """How many preferences on the ballots the ranking contradicts, a shared place counting half."""
     places = ranking.places

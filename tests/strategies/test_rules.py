@@ -91,6 +91,22 @@ def test_borda_scores_are_shares_of_rivals_beaten() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (borda, [0.6153846153846154, 0.35294117647058826, 0.5, 0.48148148148148145]),
+        (mean_rank, [2.1538461538461537, 2.9411764705882355, 2.5, 2.5555555555555554]),
+        (kemeny_young, [2.0, 4.0, 1.0, 3.0]),
+        (schulze, [1.0, -3.0, 3.0, -1.0]),
+        (bradley_terry, [0.223387412, -0.370064878, 0.310314417, -0.163636951]),
+    ],
+)
+def test_scores_of_incomplete_weighted_orders_stay_what_they_were(rule: Any, expected: list[float]) -> None:
+    orders = [[2, 0, 1, 3], [0, 3, 2], [3, 1], [1, 2, 0], [2, 3, 1, 0]]
+    found = rule(orders, weights=[1, 2, 0.5, 1 / 3, 1])
+    assert [found.scores[one] for one in range(4)] == pytest.approx(expected, abs=1e-8)
+
+
 def test_borda_agrees_with_the_standings_of_a_trace() -> None:
     draw = random.Random(3)
     orders = [draw.sample([0, 1, 2, 3, 4], draw.randint(2, 5)) for _ in range(12)]
