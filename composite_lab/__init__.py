@@ -37,7 +37,10 @@ from composite_lab.seats import Seat
 from composite_lab.strategies.council import Council
 from composite_lab.strategies.handle import RunHandle
 from composite_lab.strategies.moa import MoA
+from composite_lab.strategies.parsing import parse_ranking
 from composite_lab.strategies.prompts import CouncilPrompts, MoAPrompts
+from composite_lab.strategies.rubric import Rubric
+from composite_lab.strategies.verdict import read_verdict
 from composite_lab.tools import on_loop_thread
 from composite_lab.trace.call import Ballot, Call, Canary, CanaryTrial, Standing, Usage
 from composite_lab.trace.events import (
@@ -54,6 +57,7 @@ from composite_lab.trace.model import Result, Trace
 from composite_lab.trace.otel import export_trace
 from composite_lab.trace.sink import load_traces, save_traces
 from composite_lab.trace.summary import Summary
+from composite_lab.trace.verdict import Verdict, Vote
 
 if TYPE_CHECKING:
     from composite_lab.batch.bias import bias
@@ -104,6 +108,7 @@ __all__ = [
     "ReasoningDelta",
     "Regex",
     "Result",
+    "Rubric",
     "RubricJudge",
     "RunCancelled",
     "RunHandle",
@@ -122,6 +127,8 @@ __all__ = [
     "Trace",
     "TruncatedStream",
     "Usage",
+    "Verdict",
+    "Vote",
     "acompare",
     "bias",
     "compare",
@@ -131,10 +138,12 @@ __all__ = [
     "load_profiles",
     "load_traces",
     "on_loop_thread",
+    "parse_ranking",
     "plots",
     "profile",
     "profile_names",
     "profiles_schema",
+    "read_verdict",
     "register",
     "register_profile",
     "save_traces",

@@ -49,7 +49,7 @@ _Side = tuple[Literal["A", "B"], str]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Preference:
     """Which of two answers is better; None when the judge abstained or failed, and `note` says why."""
 
     better: Literal["A", "B", "tie"] | None
@@ -109,10 +109,10 @@ class PairwiseJudge(Frozen):
         options = self.model_dump(mode="json", exclude_none=True, fallback=str)
         return {"scorer": "pairwise_judge", **options, "wording": _fingerprint(PAIRWISE)}
 
-    async def compare(self, prompt: Any, a: str, b: str, *, ask: Ask) -> Verdict:
+    async def compare(self, prompt: Any, a: str, b: str, *, ask: Ask) -> Preference:
         """Which of two answers to a prompt, a text or messages, is better. Raises `BudgetExceeded` only."""
         if a == b:
-            return Verdict("tie", "the answers are equal")
+            return Preference("tie", "the answers are equal")
         straight, crossed = await asyncio.gather(
             self._better(prompt, ("A", a), ("B", b), ask),
             self._better(prompt, ("B", b), ("A", a), ask),
@@ -124,10 +124,10 @@ class PairwiseJudge(Frozen):
             raise crossed
         undecided = next((each for each in (straight, crossed) if each.better is None), None)
         if undecided is None and straight.better != crossed.better:
-            return Verdict("tie", "inconsistent")
+            return Preference("tie", "inconsistent")
         return undecided or straight
 
-    async def _better(self, prompt: Any, first: _Side, second: _Side, ask: Ask) -> Verdict:
+    async def _better(self, prompt: Any, first: _Side, second: _Side, ask: Ask) -> Preference:
         texts = [("request", _told(prompt)), ("first answer", first[1]), ("second answer", second[1])]
         filled = PAIRWISE.format(criteria=self.criteria, texts=enclose("text", texts))
         sides: dict[Any, Literal["A", "B", "tie"]] = {"first": first[0], "second": second[0], "tie": "tie"}
@@ -141,8 +141,8 @@ class PairwiseJudge(Frozen):
         except BudgetExceeded:
             raise
         except Exception as error:  # whatever a provider's client raises
-            return Verdict(None, note_of(error))
-        return Verdict(sides[value], reason)
+            return Preference(None, note_of(error))
+        return Preference(sides[value], reason)
 
 
 async def _asked(

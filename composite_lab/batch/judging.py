@@ -44,8 +44,8 @@ class Judging:
             return ended.row
 
         async def measure(ask: Ask) -> Score:
-            verdict = await judge.compare(task.prompt.text, ended.text or "", rival.text or "", ask=ask)
-            return Score(BETTER.get(str(verdict.better)), verdict.note)
+            found = await judge.compare(task.prompt.text, ended.text or "", rival.text or "", ask=ask)
+            return Score(BETTER.get(str(found.better)), found.note)
 
         return await self._judged(task, ended.row, [judge.identity(), rival.row.key], measure)
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from composite_lab.batch.judges import PairwiseJudge, RubricJudge, Verdict
+from composite_lab.batch.judges import PairwiseJudge, Preference, RubricJudge
 from composite_lab.batch.numerals import last_number, on_one_scale
 from composite_lab.batch.scores import ABSTAINED, Ask, Row, Score, Scorer, read_json, short
 from composite_lab.errors import ConfigError
@@ -27,11 +27,11 @@ __all__ = [
     "JsonSchema",
     "NumericMatch",
     "PairwiseJudge",
+    "Preference",
     "Regex",
     "RubricJudge",
     "Score",
     "Scorer",
-    "Verdict",
     "as_scorer",
 ]
 

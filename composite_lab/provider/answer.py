@@ -78,6 +78,8 @@ def told(trace: Trace, order: Order) -> dict[str, Any]:
         "latency_s": round(trace.latency_s, 6),
         "notes": trace.notes,
     }
+    if trace.verdict is not None:
+        numbers["verdict"] = trace.verdict.model_dump(include={"choice", "confidence", "status"})
     if not order.full_trace:
         return numbers
     full = trace.model_dump(mode="json")

@@ -6,9 +6,9 @@ Source: the three stages follow karpathy/llm-council; prompts, ballots and stand
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -17,15 +17,18 @@ from composite_lab.seats import Seat, SeatLike
 from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.canary import plant
 from composite_lab.strategies.conversation import Message, with_material
+from composite_lab.strategies.forms import Form, RankingForm, RubricForm
 from composite_lab.strategies.orders import label_orders
 from composite_lab.strategies.prompts import CouncilPrompts, CouncilPromptsLike, bullets, enclose
 from composite_lab.strategies.ranking import standing_lines, standings
 from composite_lab.strategies.review import Review, hold, review_messages
+from composite_lab.strategies.rubric import Rubric, RubricLike
 from composite_lab.strategies.run import Answer, Job, Run
+from composite_lab.strategies.verdict import Choosing, options_fault
 from composite_lab.trace.call import label
 
 DEFAULT_MEMBERS = 3
-RuleName = Literal["borda", "mean_rank", "kemeny_young", "schulze", "bradley_terry"]
+RuleName = Literal["borda", "mean_rank", "kemeny_young", "schulze", "bradley_terry", "mean_score"]
 """How ballots become standings; see `composite_lab.strategies.rules`."""
 
 
@@ -37,10 +40,14 @@ class Council(Strategy):
     among them, under neutral labels in an order drawn from `shuffle_seed` and the question, balanced
     over the reviewers. A ranking that cannot be read is asked for again, `repairs` times at most. With
     `canary` each reviewer of one answer is asked once more, with an instruction planted in a copy of
-    it, and the trace tells who obeyed; neither ballots nor chairman see it. `ranking` is the rule that
-    makes standings of the ballots, `reviewer_weights` what each reviewer's ballot counts (1 each). With
-    one opinion left the review is skipped; with fewer than `min_members` the run fails. `n` members make
-    2n + 1 calls, and those that repairs and the canary take.
+    it, and the trace tells who obeyed; neither ballots nor chairman see it. With a `rubric` reviewers
+    score each answer by its criteria instead of ranking them. `ranking` is the rule that makes standings
+    of the ballots (with a rubric `mean_score`, if none is named), `reviewer_weights` what each reviewer's
+    ballot counts (1 each). With `verdict`, options to choose from, members and chairman each close with
+    one of them and a confidence; a chairman whose choice cannot be read is asked again as reviewers are,
+    and `Result.verdict` holds what came of it. With one opinion left the review is skipped; with fewer
+    than `min_members` the run fails. `n` members make 2n + 1 calls, and those that repairs and the canary
+    take.
     """
 
     kind: ClassVar[str] = "council"
@@ -55,26 +62,44 @@ class Council(Strategy):
     self_review: bool = False
     canary: bool = False
     repairs: int = Field(default=1, ge=0)
+    rubric: RubricLike | None = None
     ranking: RuleName = "borda"
     reviewer_weights: Sequence[float] = ()
+    verdict: Sequence[str] = ()
     prompts: CouncilPromptsLike = CouncilPrompts()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rule_of_a_rubric(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("rubric") is not None:
+            return {"ranking": "mean_score", **given}
+        return given
 
     @model_validator(mode="after")
     def _enough_members(self) -> Self:
         sitting = len(self.members) or DEFAULT_MEMBERS
         if self.min_members > sitting:
             raise ValueError(f"min_members={self.min_members} can never be met by {sitting} members")
+        if self.ranking == "mean_score" and self.rubric is None:
+            raise ValueError("ranking='mean_score' needs scores: give a rubric, such as ['correct', 'clear']")
         weights, reviewing = self.reviewer_weights, len(self.reviewers) or sitting
         if weights and len(weights) != reviewing:
             raise ValueError(f"{len(weights)} reviewer_weights for {reviewing} reviewers: give one for each")
         if weights and not (all(isfinite(each) and each >= 0 for each in weights) and any(weights)):
             raise ValueError(f"reviewer_weights={list(weights)} must be finite, not negative and not all 0")
+        if fault := options_fault(self.verdict):
+            raise ValueError(f"verdict={list(self.verdict)} {fault}: give options such as ['yes', 'no']")
         return self
 
     @property
     def final_seat(self) -> Seat:
         """The chairman."""
         return cast(Seat, self.chairman)
+
+    @property
+    def answers_once_for(self) -> str | None:
+        """The option that allows for one answer only (`n=1`), if there is one."""
+        return "verdict" if self.verdict else super().answers_once_for
 
     def all_seats(self) -> list[Seat]:
         """Members, reviewers of their own, and the chairman."""
@@ -93,7 +118,9 @@ class Council(Strategy):
     async def answer(self, run: Run) -> Answer:
         """Opinions, review, synthesis."""
         seats = _seats(self.members) or [self.final_seat] * DEFAULT_MEMBERS
-        jobs = [Job(seat, run.toolless, index) for index, seat in enumerate(seats)]
+        choosing = self._choosing
+        asked = with_material(run.toolless, choosing.prompt) if choosing else run.toolless
+        jobs = [Job(seat, asked, index) for index, seat in enumerate(seats)]
         replies = await run.stage("opinions", "member", jobs, quorum=self.min_members)
         opinions = {index: reply for index, reply in enumerate(replies) if reply is not None}
         reviews: list[Review] = []
@@ -103,8 +130,13 @@ class Council(Strategy):
             reviews = await self._review(run, seats, opinions)
         return await self._conclude(run, opinions, reviews)
 
-    async def _review(self, run: Run, seats: list[Seat], opinions: dict[int, Reply]) -> list[Review]:
+    @property
+    def _form(self) -> Form:
         prompts = cast(CouncilPrompts, self.prompts)
+        return RubricForm(prompts, cast(Rubric, self.rubric)) if self.rubric else RankingForm(prompts)
+
+    async def _review(self, run: Run, seats: list[Seat], opinions: dict[int, Reply]) -> list[Review]:
+        form = self._form
         reviewers = self._reviewers(seats, opinions)
         question = json.dumps(run.conversation, sort_keys=True, default=str)
         orders = label_orders(
@@ -116,23 +148,23 @@ class Council(Strategy):
         )
 
         def shown(order: list[int]) -> list[Message]:
-            return review_messages(run, [opinions[member].text for member in order], prompts)
+            return review_messages(run, [opinions[member].text for member in order], form)
 
         reviews = [
-            Review(number, seat, own, order, shown(order))
+            Review(number, seat, own, order, form, shown(order))
             for (number, seat, own), order in zip(reviewers, orders, strict=True)
             if order
         ]
-        reviews = await hold(run, reviews, prompts, self.repairs)
+        reviews = await hold(run, reviews, self.repairs)
         run.ballots = [review.ballot() for review in reviews]
         if not any(ballot.is_usable for ballot in run.ballots):
-            run.degrade("no reviewer gave a usable ranking, so there are no standings")
+            run.degrade("no reviewer gave a usable ballot, so there are no standings")
         run.standings = standings(
             run.ballots, list(opinions), rule=self.ranking, weights=self.reviewer_weights
         )
         if self.canary:
             texts = {member: reply.text for member, reply in opinions.items()}
-            run.canary = await plant(run, reviews, texts, prompts, f"{self.shuffle_seed}/{question}")
+            run.canary = await plant(run, reviews, texts, form, f"{self.shuffle_seed}/{question}")
             run.notes.append(str(run.canary))
         return reviews
 
@@ -161,7 +193,16 @@ class Council(Strategy):
             )
             or "There are none.",
         )
-        return await run.conclude(with_material(run.conversation, prompt), fallback=opinions[best].text)
+        if (choosing := self._choosing) is not None:
+            prompt = f"{prompt}\n\n{choosing.prompt}"
+        messages = with_material(run.conversation, prompt)
+        answer = await run.conclude(messages, fallback=opinions[best].text)
+        return answer if choosing is None else await choosing.settle(run, answer, messages, opinions)
+
+    @property
+    def _choosing(self) -> Choosing | None:
+        prompts = cast(CouncilPrompts, self.prompts)
+        return Choosing(self.verdict, prompts, self.repairs) if self.verdict else None
 
 
 def _seats(given: Sequence[SeatLike]) -> list[Seat]:

@@ -56,13 +56,19 @@ class Parsed:
 
     `ranking` holds the labels from best to worst, exactly those shown, or is None. `source` tells the
     form in which a ranking stood, also of a faulty one; `problem` why there is none; `abstained` whether
-    the reviewer declared that it gives none.
+    the reviewer declared that it gives none. A ballot by a rubric holds `scores`, by label and criterion.
     """
 
     ranking: list[str] | None
     source: Source | None = None
     problem: str | None = None
     abstained: bool = False
+    scores: dict[str, dict[str, float]] | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is a ranking, or scores."""
+        return self.ranking is not None or self.scores is not None
 
 
 def parse_ranking(text: str, labels: Sequence[str]) -> list[str] | None:
@@ -91,18 +97,29 @@ def read_ranking(text: str, labels: Sequence[str]) -> Parsed:
     else:
         section = _section(lines, *heading, names)
         chosen = _behind_heading(section, names, heading[1])
-    own = _WITHIN_QUOTES.sub("", "\n".join(line.text for line in section if line.own))
+    own = "\n".join(line.text for line in section if line.own)
     if heading and section and _BLANK_BALLOT.fullmatch(section[0].text.strip()):
         return Parsed(None, problem="the reviewer abstains", abstained=True)
-    if _FIRM.search(own) or (chosen is None and _REFUSAL.search(own)):
+    if abstains(own, firmly=chosen is not None):
         return Parsed(None, problem="the reviewer abstains", abstained=True)
     if chosen is None:
         where = "behind the last heading" if heading else "and no heading for one"
         return Parsed(None, problem=f"there is no list of labels {where}")
     problem = chosen.problem
-    if problem is None and heading and names.tie_claimed(own):
+    if problem is None and heading and names.tie_claimed(_WITHIN_QUOTES.sub("", own)):
         problem = "the reviewer says that labels share a place"
     return Parsed(None if problem else chosen.ranking, chosen.source, problem)
+
+
+def abstains(text: str, *, firmly: bool = False) -> bool:
+    """Whether a reviewer says, outside of quotes, that it gives no judgement; `firmly`: in so many words."""
+    own = _WITHIN_QUOTES.sub("", text)
+    return bool(_FIRM.search(own) or (not firmly and _REFUSAL.search(own)))
+
+
+def cites(lines: Sequence[Line], position: int, labels: Labels) -> bool:
+    """Whether what stands at a line, or the fence around it, is introduced as one candidate's own words."""
+    return _cites(lines, _fence_starts(lines).get(lines[position].fence, position), labels)
 
 
 def _last_heading(lines: Sequence[Line], labels: Labels) -> tuple[int, Line] | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from composite_lab.strategies.rules import RULES, borda
+from composite_lab.strategies.rules import SCORE_RULES, borda
+from composite_lab.strategies.tally import Order, levels
 from composite_lab.trace.call import Ballot, Standing, label
 
 _SCORES = {
+    "mean_score": "mean score, severity of reviewers taken out",
     "borda": "Borda score (1 is best)",
     "mean_rank": "mean rank over ballots of any length (1 is best)",
     "kemeny_young": "mean position in the Kemeny-Young orders (1 is best)",
@@ -40,13 +42,13 @@ def relabel(text: str, names: dict[str, str]) -> str:
 def standings(
     ballots: Sequence[Ballot], members: Sequence[int], *, rule: str = "borda", weights: Sequence[float] = ()
 ) -> list[Standing]:
-    """The candidates from best to worst by a rule of `rules.RULES`, equal ones sharing a place.
+    """The candidates from best to worst by a rule of `rules.SCORE_RULES`, equal ones sharing a place.
 
     `weights` are what the ballots count, by the number of the reviewer; 1 each if there are none. A
     reviewer may not rank its own answer, so ballots differ in length, which all rules allow for.
     """
     usable = [ballot for ballot in ballots if ballot.is_usable]
-    orders = [ballot.ranked_members() for ballot in usable]
+    orders = [ballot.preference() for ballot in usable]
     counted = [weights[ballot.reviewer] for ballot in usable] if weights else None
     plain = {placed.candidate: placed for placed in borda(orders, candidates=members)}
     return [
@@ -59,7 +61,7 @@ def standings(
             mean_rank=_mean_position(member, orders),
             ballots=sum(member in order for order in orders),
         )
-        for member, score, place in RULES[rule](orders, weights=counted, candidates=members)
+        for member, score, place in SCORE_RULES[rule](orders, weights=counted, candidates=members)
     ]
 
 
@@ -80,9 +82,19 @@ def _standing_line(standing: Standing, rule: str, weighted: bool) -> str:
     return f"{told}; {_SCORES[rule]}{', reviewers weighted' if weighted else ''}: {score}"
 
 
-def _mean_position(member: int, orders: Sequence[Sequence[int]]) -> float | None:
-    positions = [order.index(member) + 1 for order in orders if member in order and len(order) > 1]
+def _mean_position(member: int, orders: Sequence[Order]) -> float | None:
+    positions = [_position(member, order) for order in orders if member in order and len(order) > 1]
     return sum(positions) / len(positions) if positions else None
+
+
+def _position(member: int, order: Order) -> float:
+    """The place in an order; level ones stand in the middle of their places."""
+    before = 0
+    for level in levels(order):
+        if member in level:
+            return before + (len(level) + 1) / 2
+        before += len(level)
+    raise ValueError(f"{member} is not in the order {order!r}")
 
 
 def _letter(name: str) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from composite_lab.replies import Reply
 from composite_lab.seats import Seat
 from composite_lab.strategies.conversation import Message, with_material
-from composite_lab.strategies.parsing import Parsed, read_ranking
-from composite_lab.strategies.prompts import CouncilPrompts, enclose
+from composite_lab.strategies.forms import Form
+from composite_lab.strategies.parsing import Parsed
 from composite_lab.strategies.ranking import relabel
 from composite_lab.strategies.run import Job, Run
 from composite_lab.trace.call import Ballot, BallotStatus, Call, label
@@ -26,6 +26,7 @@ class Review:
     seat: Seat
     own: int | None
     members: list[int]
+    form: Form = field(repr=False)
     messages: list[Message] = field(repr=False)
     replies: list[Reply] = field(default_factory=list)
 
@@ -44,6 +45,7 @@ class Review:
             labels=self.labels,
             members=self.members,
             ranking=parsed[-1].ranking if parsed else None,
+            scores=parsed[-1].scores if parsed else None,
             status=self._status(parsed),
             source=parsed[-1].source if parsed else None,
             problem=next((each.problem for each in reversed(parsed) if each.problem), None),
@@ -56,19 +58,18 @@ class Review:
         said = relabel(self.replies[0].text, ballot.names)
         if ballot.status != "repaired":
             return said
-        ranking = " > ".join(map(label, ballot.ranked_members()))
-        return f"{said}\n\nAsked again for its ranking, this reviewer gave: {ranking}"
+        return f"{said}\n\nAsked again, this reviewer gave: {self.form.told(ballot)}"
 
-    def asking_again(self, prompts: CouncilPrompts) -> Job:
-        """The request for a ranking that can be read."""
+    def asking_again(self) -> Job:
+        """The request for a ballot that can be read."""
         answered = self.replies[-1]
         problem = self._parsed()[-1].problem
-        prompt = prompts.repair.format(problem=problem, labels=", ".join(self.labels))
+        prompt = self.form.ask_again(problem, self.labels)
         said: Message = {"role": "assistant", "content": answered.text}
         return Job(self.seat, [*self.messages, said, {"role": "user", "content": prompt}], self.reviewer)
 
     def _parsed(self) -> list[Parsed]:
-        return [read_ranking(reply.text, self.labels) for reply in self.replies]
+        return [self.form.read(reply.text, self.labels) for reply in self.replies]
 
     @staticmethod
     def _status(parsed: Sequence[Parsed]) -> BallotStatus:
@@ -76,20 +77,19 @@ class Review:
             return "failed"
         if parsed[-1].abstained:
             return "abstained"
-        if parsed[-1].ranking is None:
+        if not parsed[-1].is_usable:
             return "invalid"
         return "valid" if len(parsed) == 1 else "repaired"
 
 
-def review_messages(run: Run, texts: Sequence[str], prompts: CouncilPrompts) -> list[Message]:
+def review_messages(run: Run, texts: Sequence[str], form: Form) -> list[Message]:
     """What a reviewer is sent who is shown these answers, in this order."""
-    shown = [(label(position), text) for position, text in enumerate(texts)]
-    prompt = prompts.review.format(answers=enclose("answer", shown), count=len(shown))
+    prompt = form.ask([(label(position), text) for position, text in enumerate(texts)])
     return with_material(run.toolless, prompt)
 
 
-async def hold(run: Run, reviews: list[Review], prompts: CouncilPrompts, repairs: int) -> list[Review]:
-    """The reviews with their replies. Who gave no readable ranking is asked again, `repairs` times at most.
+async def hold(run: Run, reviews: list[Review], repairs: int) -> list[Review]:
+    """The reviews with their replies. Who gave no readable ballot is asked again, `repairs` times at most.
 
     Asking again is another round of the stage. Who abstains or fails is not asked again.
     """
@@ -103,8 +103,7 @@ async def hold(run: Run, reviews: list[Review], prompts: CouncilPrompts, repairs
         if not asked:
             break
         jobs = [
-            each.asking_again(prompts) if round_ else Job(each.seat, each.messages, each.reviewer)
-            for each in asked
+            each.asking_again() if round_ else Job(each.seat, each.messages, each.reviewer) for each in asked
         ]
         replies = await run.stage(STAGE, ROLE, jobs, quorum=0, round_=round_, wording=in_common_labels)
         came = {each.reviewer: reply for each, reply in zip(asked, replies, strict=True) if reply is not None}

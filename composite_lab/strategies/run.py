@@ -20,14 +20,25 @@ from composite_lab.strategies.conversation import Message, without_tools
 from composite_lab.strategies.replay import Recording
 from composite_lab.trace import sink
 from composite_lab.trace.call import Ballot, Call, Canary, Standing
-from composite_lab.trace.events import Event, Failed, Observer, StageFinished, StageStarted, ToolCallDelta
+from composite_lab.trace.events import (
+    Event,
+    Failed,
+    Observer,
+    StageFinished,
+    StageStarted,
+    TextDelta,
+    ToolCallDelta,
+)
 from composite_lab.trace.model import Trace, in_stable_order
 from composite_lab.trace.summary import stage_text
+from composite_lab.trace.verdict import Verdict
 
 if TYPE_CHECKING:
     from composite_lab.strategies.base import Strategy
 
 VERSION = version("composite-lab")
+BETWEEN = "\n\n"
+"""What stands between an answer and what its model adds to it when it is asked on."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,11 @@ class Answer:
     message: dict[str, Any]
     response: Any
 
+    @property
+    def text(self) -> str:
+        """The message's text, empty when it only calls tools."""
+        return str(self.message.get("content") or "")
+
 
 @dataclass
 class Run:
@@ -75,6 +91,8 @@ class Run:
     reasoning: list[str] = field(default_factory=list)
     recording: Recording | None = None
     canary: Canary | None = None
+    verdict: Verdict | None = None
+    _final_round: int = 0
 
     @cached_property
     def toolless(self) -> list[Message]:
@@ -159,14 +177,31 @@ class Run:
             return Answer({"role": "assistant", "content": fallback}, None)
         return Answer(read_message(reply.response), reply.response)
 
-    async def _converse(self, messages: list[Message]) -> Reply:
+    async def conclude_again(self, answer: Answer, messages: list[Message], prompt: str) -> Answer:
+        """The final model's answer with what it adds when it is asked on with `prompt`.
+
+        `messages` is what it was asked before. The addition is streamed behind the answer, so that a
+        stream and the answer's content are the same text.
+        """
+        said: Message = {"role": "assistant", "content": answer.text}
+        asked = [*messages, said, {"role": "user", "content": prompt}]
+        try:
+            reply = await self._converse(asked, before=BETWEEN)
+        except CallFailed as failure:
+            self.degrade(f"asked again, the {self.strategy.final_role} failed ({failure.call.error_type})")
+            return answer
+        reply.response.choices[0].message.content = f"{answer.text}{BETWEEN}{reply.text}"
+        return Answer(read_message(reply.response), reply.response)
+
+    async def _converse(self, messages: list[Message], before: str = "") -> Reply:
         strategy, params = self.strategy, self.params
         for round_ in count():
-            place = Place(strategy.final_stage, strategy.final_role, round_)
-            self.emit(StageStarted(place.stage, round_, 1))
+            place = Place(strategy.final_stage, strategy.final_role, self._final_round)
+            self._final_round += 1
+            self.emit(StageStarted(place.stage, place.round, 1))
             held: list[Event] = []
             reply = await self.gateway.call(
-                strategy.final_seat, messages, place, params, stream=self._listener(held)
+                strategy.final_seat, messages, place, params, stream=self._listener(held, before)
             )
             message = read_message(reply.response)
             calls = message.get("tool_calls")
@@ -182,21 +217,33 @@ class Run:
                 limit = f"max_tool_iterations={round_}"
                 rounds = "round" if round_ == 1 else "rounds"
                 raise ToolLoopError(f"the {strategy.final_role} still asked for tools after {limit} {rounds}")
-            self.emit(StageStarted(tools.STAGE, round_, len(calls)))
-            results = await tools.run_round(self.gateway, strategy.tool_executor, calls, round_)
-            self._say(tools.STAGE, round_, _tool_text)
+            self.emit(StageStarted(tools.STAGE, place.round, len(calls)))
+            results = await tools.run_round(self.gateway, strategy.tool_executor, calls, place.round)
+            self._say(tools.STAGE, place.round, _tool_text)
             messages = [*messages, message, *results]
             if params.get("tool_choice") not in (None, "auto", "none"):
                 params = params | {"tool_choice": "auto"}  # forced once; for ever would be a loop
         raise AssertionError("the loop returns or raises")
 
-    def _listener(self, held: list[Event]) -> Observer | None:
-        """Who hears the pieces of the final answer. Tool calls that are carried out here are held back."""
+    def _listener(self, held: list[Event], before: str) -> Observer | None:
+        """Who hears the pieces of the final answer, `before` ahead of its text.
+
+        Tool calls that are carried out here are held back.
+        """
         if not self.stream:
             return None
-        if self.strategy.tool_executor is None:
-            return self.emit
-        return lambda event: held.append(event) if isinstance(event, ToolCallDelta) else self.emit(event)
+
+        def hear(event: Event) -> None:
+            nonlocal before
+            if before and isinstance(event, TextDelta):
+                before, ahead = "", before
+                self.emit(TextDelta(ahead))
+            if self.strategy.tool_executor is not None and isinstance(event, ToolCallDelta):
+                held.append(event)
+            else:
+                self.emit(event)
+
+        return hear
 
     def degrade(self, note: str) -> None:
         """Say that the answer is made in a lesser way than the strategy promises."""
@@ -240,6 +287,7 @@ class Run:
             ballots=self.ballots,
             standings=self.standings,
             canary=self.canary,
+            verdict=self.verdict,
             notes=[*self.notes, *([self.recording.note] if self.recording else [])],
         )
         if self.gateway.is_recorded:

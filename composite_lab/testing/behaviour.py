@@ -200,8 +200,11 @@ class Behaviour:
         False, FLAG, "", "Tool calls carry arguments that are not valid JSON.", fault=True
     )
     tool_loop: bool = option(False, FLAG, "", "Asks for the same tools again after every tool result.")
-    bad_ranking: bool = option(False, FLAG, "", "Reviews in prose, without a ranking.", fault=True)
-    partial_ranking: bool = option(False, FLAG, "", "Leaves the last label out of a ranking.", fault=True)
+    bad_ranking: bool = option(False, FLAG, "", "Reviews in prose, without a ranking or scores.", fault=True)
+    partial_ranking: bool = option(
+        False, FLAG, "", "Leaves the last label out of a ranking or of scores.", fault=True
+    )
+    bad_verdict: bool = option(False, FLAG, "", "Argues without a verdict.", fault=True)
 
 
 OPTIONS = {declared.name: Option(name=declared.name, **declared.metadata) for declared in fields(Behaviour)}

@@ -18,7 +18,9 @@ BLOCK = re.compile(r'<(answer|review|proposal)-([0-9a-f]+) label="([^"]*)">\n(.*
 # How the answer travels, not what it says: the content of a stream equals that of a plain answer.
 _NOT_CONTENT = {"model", "stream", "stream_options", "n", "user", "metadata", "store"}
 
-_ANSWER_LINE = re.compile(r"^[ \t*_]*Answer:[ \t*_]*(.+?)[ \t*_]*$", re.MULTILINE | re.IGNORECASE)
+_ANSWER_LINE = re.compile(r"^[ \t*_]*(?:Answer|Verdict):[ \t*_]*(.+?)[ \t*_]*$", re.MULTILINE | re.IGNORECASE)
+_SCORE_CELL = re.compile(r'("(?:[^"\\\n]|\\.)+"): <(-?[\d.]+) to (-?[\d.]+)>')
+_OPTIONS = re.compile(r"((?:^- .+\n)+)\s*(?:^.*\n){0,4}VERDICT:", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Block:
 
     @cached_property
     def value(self) -> str | None:
-        """The value of the last `Answer:` line, or None."""
+        """The value of the last `Answer:` or `VERDICT:` line, or None."""
         found: list[str] = _ANSWER_LINE.findall(self.text)
         return found[-1] if found else None
 
@@ -112,8 +114,20 @@ class ChatCall:
 
     @property
     def is_review(self) -> bool:
-        """Whether the request asks for a ranking."""
-        return "final ranking" in self.instructions.lower()
+        """Whether the request asks for a ranking or for scores."""
+        return "final ranking" in self.instructions.lower() or bool(self.score_cells)
+
+    @cached_property
+    def score_cells(self) -> dict[str, tuple[float, float]]:
+        """The criteria by which the request asks for scores, each with its lowest and highest one."""
+        cells = _SCORE_CELL.findall(self.instructions)
+        return {json.loads(name): (float(low), float(high)) for name, low, high in cells}
+
+    @cached_property
+    def options(self) -> tuple[str, ...]:
+        """The options among which the request asks for a verdict."""
+        found = _OPTIONS.findall(self.instructions)
+        return tuple(line.removeprefix("- ") for line in found[-1].splitlines()) if found else ()
 
 
 def message_text(message: Mapping[str, Any]) -> str:

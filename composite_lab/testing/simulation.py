@@ -8,6 +8,7 @@ answers whose errors are independent, which the errors of real models are not.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 
@@ -38,8 +39,10 @@ def simulated_answer(call: ChatCall, choice: int) -> str | None:
     """Return a text ending in `Answer: <value>`, or None if the request is no case for the simulation.
 
     A model with `accuracy` answers fixture questions; any model that sees at least two other answers
-    goes with the majority of their values.
+    goes with the majority of their values. Asked for a verdict it chooses one of the options instead.
     """
+    if call.options:
+        return _simulated_verdict(call, choice)
     question = _question(call)
     own = _own_value(call, question, choice) if question else None
     peers = [block for block in call.blocks if block.kind != "review"]
@@ -53,7 +56,9 @@ def simulated_answer(call: ChatCall, choice: int) -> str | None:
 
 
 def simulated_review(call: ChatCall) -> str | None:
-    """Return one remark per answer block and a ranking of their labels, or None without such blocks.
+    """Return a remark per answer block, and a ranking of their labels or the scores asked for.
+
+    None without such blocks.
 
     The order depends on the texts alone, not on labels or on the order shown, but for a small
     personal term. A reviewer that knows the fixture question puts the right answers first.
@@ -67,6 +72,8 @@ def simulated_review(call: ChatCall) -> str | None:
     )
     if call.behaviour.bad_ranking:
         return f"{remarks}\nAll of them have their merits, and I would rather not put them in an order."
+    if call.score_cells:
+        return f"{remarks}\n\n{_score_sheet(call, candidates)}"
     labels = [candidate.label for candidate in _ranked(call, candidates)]
     if call.behaviour.partial_ranking:
         labels = labels[:-1]
@@ -74,17 +81,62 @@ def simulated_review(call: ChatCall) -> str | None:
     return f"{remarks}\n\nFINAL RANKING:\n{ranking}"
 
 
+def _simulated_verdict(call: ChatCall, choice: int) -> str:
+    """Return reasons, one of the options, and a confidence.
+
+    With other answers in sight it is what most of them chose, and the confidence their share.
+    """
+    cast = [block.value for block in call.blocks if block.kind != "review" and block.value]
+    question = _question(call)
+    own = _own_value(call, question, choice) if question else None
+    if call.behaviour.bad_verdict:
+        return "There is something to be said for each of the options, and I would rather not choose."
+    if len(cast) >= 2:
+        value, votes = _majority(call, cast, own)
+        reasons, sure = f"{votes} of the {len(cast)} answers agree, and I go with them.", votes / len(cast)
+    else:
+        fitting = [option for option in call.options if own and _same(option, own)]
+        value = (fitting or [pick(call.options, "option", call.key, choice)])[0]
+        sure = 0.55 + 0.4 * fraction("sure", call.key, choice)
+        reasons = pick(_WORKINGS, "working", call.key, choice)
+    return f"{reasons}\n\nVERDICT: {value}\nCONFIDENCE: {sure:.2f}"
+
+
+def _score_sheet(call: ChatCall, candidates: Sequence[Block]) -> str:
+    """Return scores as JSON, which depend on the texts alone but for a personal term for each criterion."""
+    merit = _merits(call, candidates)
+
+    def score(candidate: Block, criterion: str, low: float, high: float) -> float:
+        taste = fraction("taste", call.name, criterion, squeeze(candidate.text))
+        share = (1 - REVIEWER_TASTE) * merit[candidate] + REVIEWER_TASTE * taste
+        return round(low + (high - low) * share)
+
+    scored = candidates[:-1] if call.behaviour.partial_ranking else candidates
+    sheet = {
+        candidate.label: {name: score(candidate, name, *scale) for name, scale in call.score_cells.items()}
+        for candidate in scored
+    }
+    return json.dumps(sheet, ensure_ascii=False)
+
+
 def _ranked(call: ChatCall, candidates: Sequence[Block]) -> list[Block]:
+    return sorted(candidates, key=_merits(call, candidates).__getitem__, reverse=True)
+
+
+def _merits(call: ChatCall, candidates: Sequence[Block]) -> dict[Block, float]:
+    """Return how good a reviewer finds each candidate, from 0 to 1."""
     question = _question(call)
     known = question.target if question and _is_right(call, question, 0) else None
 
-    def score(candidate: Block) -> float:
+    def merit(candidate: Block) -> float:
         text = squeeze(candidate.text)
-        merit = fraction("merit", text) + REVIEWER_TASTE * fraction("taste", call.name, text)
-        right = known is not None and candidate.value is not None and _same(candidate.value, known)
-        return merit + 10 * right
+        liked = fraction("merit", text) + REVIEWER_TASTE * fraction("taste", call.name, text)
+        liked /= 1 + REVIEWER_TASTE
+        if known is None:
+            return liked
+        return (liked + (candidate.value is not None and _same(candidate.value, known))) / 2
 
-    return sorted(candidates, key=score, reverse=True)
+    return {candidate: merit(candidate) for candidate in candidates}
 
 
 def _question(call: ChatCall) -> Question | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from statistics import fmean
 from string import ascii_uppercase
 from typing import Any, Literal
 
@@ -96,12 +97,13 @@ class Call(Record):
 
 
 class Ballot(Record):
-    """One reviewer's ranking of the candidates it was shown.
+    """One reviewer's judgement of the candidates it was shown: a ranking, or scores by a rubric.
 
     `own` is the seat of the reviewer's own answer, None if it gave none. `labels` are the labels in the
     order shown, `members` the seats behind them in the same order,
-    `ranking` the labels from best to worst, None unless `status` is `valid` or, when the reviewer had
-    to be asked again, `repaired`. It is `invalid` when no ranking could be read, `abstained` when the
+    `ranking` the labels from best to worst and `scores` the number for each label by each criterion, both
+    None unless `status` is `valid` or, when the reviewer had to be asked again, `repaired`. It is `invalid`
+    when neither could be read, `abstained` when the
     reviewer declared that it gives none, `failed` when no review came. `call_id` is the Call of the
     review, which holds the text that the reviewer was shown; `repair_ids` are those that asked again.
     `source` is the form in which the last ranking stood (such as `numbered list` or `json`), `problem`
@@ -114,6 +116,7 @@ class Ballot(Record):
     labels: list[str]
     members: list[int]
     ranking: list[str] | None = None
+    scores: dict[str, dict[str, float]] | None = None
     status: BallotStatus
     source: str | None = None
     problem: str | None = None
@@ -121,8 +124,8 @@ class Ballot(Record):
 
     @property
     def is_usable(self) -> bool:
-        """Whether it holds a ranking."""
-        return self.ranking is not None
+        """Whether it holds a ranking or scores."""
+        return self.ranking is not None or self.scores is not None
 
     @property
     def call_ids(self) -> list[str]:
@@ -136,8 +139,33 @@ class Ballot(Record):
 
     def ranked_members(self) -> list[int]:
         """The seats from best to worst; empty without a ranking."""
-        behind = dict(zip(self.labels, self.members, strict=True))
+        behind = self._behind()
         return [behind[label] for label in self.ranking or []]
+
+    def member_scores(self) -> dict[int, float]:
+        """The mean of each seat's scores over the criteria; empty without scores."""
+        behind = self._behind()
+        return {
+            behind[label]: round(fmean(scores.values()), 9)  # 0.1 + 0.2 is to be as good as 0.3
+            for label, scores in (self.scores or {}).items()
+            if scores
+        }
+
+    def preference(self) -> list[int] | dict[int, float]:
+        """What rules make a ranking of: the seats from best to worst or, by a rubric, their scores."""
+        return self.ranked_members() if self.scores is None else self.member_scores()
+
+    def ranks(self) -> dict[int, int]:
+        """The rank of each seat, 1 being best; by a rubric equal scores share the better one."""
+        if self.scores is None:
+            return {member: rank for rank, member in enumerate(self.ranked_members(), 1)}
+        scores = self.member_scores()
+        return {
+            member: 1 + sum(other > score for other in scores.values()) for member, score in scores.items()
+        }
+
+    def _behind(self) -> dict[str, int]:
+        return dict(zip(self.labels, self.members, strict=True))
 
 
 class Standing(Record):

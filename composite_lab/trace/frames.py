@@ -76,13 +76,13 @@ def ballots_frame(
 
     `source` is the form in which the ranking stood. From the calls come the models asked (`answer_model`,
     `reviewer_model`) and the answer's completion tokens (`answer_tokens`). `is_self` tells whether the answer
-    is the reviewer's own.
+    is the reviewer's own. By a rubric `score` is the mean over its criteria, and equal ones share a rank.
     """
     dtypes = {
         "trace_id": "string", "call_id": "string", "reviewer": "Int64", "candidate": "Int64",
         "shown_label": "string", "shown_position": "Int64", "rank": "Int64", "status": "string",
         "place": "Int64", "is_self": "boolean", "source": "string", "answer_tokens": "Int64",
-        "answer_model": "string", "reviewer_model": "string",
+        "answer_model": "string", "reviewer_model": "string", "score": "Float64",
     }  # fmt: skip
     by_id = {call.call_id: call for call in calls}
     answers = {
@@ -99,7 +99,7 @@ def ballots_frame(
             "candidate": member,
             "shown_label": label,
             "shown_position": position,
-            "rank": ballot.ranking.index(label) + 1 if ballot.ranking else None,
+            "rank": ranks.get(member),
             "status": ballot.status,
             "place": places.get(member),
             "is_self": member == ballot.own,
@@ -107,9 +107,26 @@ def ballots_frame(
             "answer_tokens": answers[member].completion_tokens if member in answers else None,
             "answer_model": answers[member].request_model if member in answers else None,
             "reviewer_model": by_id[ballot.call_id].request_model if ballot.call_id in by_id else None,
+            "score": scores.get(member),
         }
         for ballot in ballots
+        for ranks, scores in [(ballot.ranks(), ballot.member_scores())]
         for position, (label, member) in enumerate(zip(ballot.labels, ballot.members, strict=True))
+    ]
+    return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
+
+
+def scores_frame(trace_id: str, ballots: Sequence[Ballot]) -> pd.DataFrame:
+    """A row per reviewer, candidate and criterion of the ballots by a rubric."""
+    dtypes = {
+        "trace_id": "string", "call_id": "string", "reviewer": "Int64", "candidate": "Int64",
+        "criterion": "string", "score": "Float64", "is_self": "boolean",
+    }  # fmt: skip
+    rows = [
+        (trace_id, ballot.call_id, ballot.reviewer, member, criterion, score, member == ballot.own)
+        for ballot in ballots
+        for label, member in zip(ballot.labels, ballot.members, strict=True)
+        for criterion, score in (ballot.scores or {}).get(label, {}).items()
     ]
     return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
 

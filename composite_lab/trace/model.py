@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 
 from composite_lab.trace.call import Ballot, Call, Canary, Record, Standing, Usage
 from composite_lab.trace.summary import Summary, harmless, summarize, total_cost
+from composite_lab.trace.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,7 @@ class Trace(Record):
     standings: list[Standing] = Field(default_factory=list, repr=False)
     notes: list[str] = Field(default_factory=list, repr=False)
     canary: Canary | None = Field(default=None, repr=False)
+    verdict: Verdict | None = Field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"<Trace {harmless(self.trace_id[:8])} {self.summary()}>"
@@ -89,11 +91,17 @@ class Trace(Record):
         """A row per reviewer and candidate shown; empty for a strategy without a review.
 
         For estimates of bias: the position shown, whether the answer is the reviewer's own, its length in
-        completion tokens, and the models of both.
+        completion tokens, and the models of both. By a rubric, `score` is the mean over its criteria.
         """
         from composite_lab.trace import frames
 
         return frames.ballots_frame(self.trace_id, self.ballots, self.standings, self.calls)
+
+    def scores_df(self) -> pd.DataFrame:
+        """A row per reviewer, candidate and criterion of a review by a rubric; empty without one."""
+        from composite_lab.trace import frames
+
+        return frames.scores_frame(self.trace_id, self.ballots)
 
     def agreement(self) -> Agreement:
         """How far the usable ballots agree: Kendall's W, mean tau, Condorcet winner or cycle.
@@ -112,11 +120,12 @@ class Trace(Record):
         Candidates are told by the number of their seat, and `flips` names the reviewers, both from 0.
         """
         from composite_lab.strategies.agreement import sensitivity
-        from composite_lab.strategies.rules import RULES
+        from composite_lab.strategies.rules import RULES, SCORE_RULES
 
         orders, weights = self._orders()
+        known = SCORE_RULES if self.config.get("rubric") else RULES
         own = self.config.get("ranking", "borda")
-        rules = {own: RULES[own]} | RULES
+        rules = {own: known[own]} | known
         found = sensitivity(orders, rules, weights)
         reviewers = [ballot.reviewer for ballot in self.ballots if ballot.is_usable]
         flips = {
@@ -125,12 +134,12 @@ class Trace(Record):
         }
         return replace(found, flips=flips)
 
-    def _orders(self) -> tuple[list[list[int]], list[float] | None]:
-        """The rankings of the usable ballots, and what each counts."""
+    def _orders(self) -> tuple[list[list[int] | dict[int, float]], list[float] | None]:
+        """The rankings or scores of the usable ballots, and what each counts."""
         usable = [ballot for ballot in self.ballots if ballot.is_usable]
         weights = self.config.get("reviewer_weights")
         return (
-            [ballot.ranked_members() for ballot in usable],
+            [ballot.preference() for ballot in usable],
             [weights[ballot.reviewer] for ballot in usable] if weights else None,
         )
 
@@ -155,6 +164,11 @@ class Result(Record):
     def tool_calls(self) -> list[dict[str, Any]]:
         """The final model's tool calls, as OpenAI writes them; empty when there are none."""
         return list(self.message.get("tool_calls") or [])
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The choice among its options, of a council that was given any."""
+        return self.trace.verdict
 
     @property
     def usage(self) -> Usage:

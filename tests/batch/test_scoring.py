@@ -27,11 +27,11 @@ from composite_lab.batch.scoring import (
     JsonSchema,
     NumericMatch,
     PairwiseJudge,
+    Preference,
     Regex,
     RubricJudge,
     Score,
     Scorer,
-    Verdict,
     as_scorer,
 )
 from composite_lab.errors import BudgetExceeded, ConfigError
@@ -71,7 +71,7 @@ def returning(value: Any) -> Callable[..., Any]:
     return lambda text, target, row: value  # noqa: ARG005
 
 
-def compared(*lines: Any, a: str = "yes", b: str = "no") -> tuple[Verdict, Judge]:
+def compared(*lines: Any, a: str = "yes", b: str = "no") -> tuple[Preference, Judge]:
     judge = Judge(list(lines))
     return asyncio.run(PAIR.compare("Is it?", a, b, ask=judge)), judge
 
@@ -529,7 +529,7 @@ def test_a_judge_that_means_it_is_believed(line: Any, found: str) -> None:
 )
 def test_a_verdict_that_turns_with_the_order_is_a_tie(lines: list[str]) -> None:
     verdict, _ = compared(*lines)
-    assert verdict == Verdict("tie", "inconsistent")
+    assert verdict == Preference("tie", "inconsistent")
 
 
 def test_equal_answers_are_a_tie_that_costs_nothing() -> None:

@@ -45,6 +45,8 @@ VALUES: dict[str, Any] = {
     "repairs": 0,
     "ranking": "schulze",
     "reviewer_weights": [2.0],
+    "rubric": {"criteria": {"clear": "Is it?"}, "scale": [1.0, 5.0]},
+    "verdict": ["yes", "no"],
     "max_tool_iterations": 3,
     "on_tool_limit": "last",
     "tool_executor": {"add": print},

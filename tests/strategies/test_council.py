@@ -177,7 +177,7 @@ def test_a_review_without_a_usable_ranking_is_no_ballot_but_is_still_read(
 def test_without_any_usable_ranking_the_trace_is_degraded(seat: SeatMaker) -> None:
     trace = council(seat, "m0+bad_ranking", "m1+partial_ranking").run(QUESTION).trace
     assert trace.degraded
-    assert "no reviewer gave a usable ranking" in trace.notes[0]
+    assert "no reviewer gave a usable ballot" in trace.notes[0]
 
 
 def test_a_failed_chairman_can_be_stood_in_for_by_the_top_ranked_answer(seat: SeatMaker) -> None:

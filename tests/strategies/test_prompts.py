@@ -28,11 +28,14 @@ def labelled(*texts: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("prompts", [MoAPrompts(), CouncilPrompts()])
 def test_default_prompts_can_be_filled_in(prompts: MoAPrompts | CouncilPrompts) -> None:
-    words = ("answers", "reviews", "standings", "labels", "problem")
+    words = (
+        "answers", "reviews", "standings", "labels", "problem", "criteria", "form", "low", "high", "options"
+    )  # fmt: skip
     fields = {"count": 3} | {word: f"«{word}»" for word in words}
+    needed = {"repair": "labels", "repair_scores": "form", "verdict": "options", "repair_verdict": "options"}
     for name, template in prompts.model_dump().items():
         filled = template.format(**fields)
-        assert ("«labels»" if name == "repair" else "«answers»") in filled
+        assert f"«{needed.get(name, 'answers')}»" in filled
         assert not re.search(r"[{}]", filled)
 
 

@@ -35,7 +35,7 @@ BALLOT_DTYPES = {
     "trace_id": "string", "call_id": "string", "reviewer": "Int64", "candidate": "Int64",
     "shown_label": "string", "shown_position": "Int64", "rank": "Int64", "status": "string", "place": "Int64",
     "is_self": "boolean", "source": "string", "answer_tokens": "Int64", "answer_model": "string",
-    "reviewer_model": "string",
+    "reviewer_model": "string", "score": "Float64",
 }  # fmt: skip
 UNKNOWN = [name for name, field in Call.model_fields.items() if name in CALL_DTYPES and field.default is None]
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/é.png"}}
@@ -214,7 +214,7 @@ def test_ballots_frame_has_a_row_per_reviewer_and_candidate_shown() -> None:
         [False, None, None, None, None],
         [False, None, None, None, None],
     ]
-    assert frame.drop(columns=["trace_id", *added]).astype(object).replace(
+    assert frame.drop(columns=["trace_id", "score", *added]).astype(object).replace(
         pd.NA, None
     ).to_numpy().tolist() == [
         ["c0", 0, 2, "Response A", 0, 2, "valid", 2],

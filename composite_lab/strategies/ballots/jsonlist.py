@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
-from itertools import islice, takewhile
-from typing import Any
 
 from composite_lab.strategies.ballots.chain import Listing, inline, labels_fault
+from composite_lab.strategies.ballots.jsontext import Pairs, folded, json_at
 from composite_lab.strategies.ballots.labels import Labels
 from composite_lab.strategies.ballots.quotation import Line
 
 _RANKING_KEYS = frozenset({"ranking", "finalranking", "ranked", "order", "finalorder", "ballot"})
 _LABEL_KEYS = ("label", "response", "name", "candidate", "answer", "id")
 _PLACE_KEYS = ("rank", "place", "position")
-_MAX_LINES = 1_000  # of one JSON value
 _SCORE_KEYS = ("score", "points", "rating", "grade")
 
 
 def json_listing(lines: Sequence[Line], start: int, labels: Labels) -> tuple[Listing | None, int]:
     """The ranking in the JSON that starts at a line, and the line behind it; `start` if it is no JSON."""
-    first = lines[start]
-    region = takewhile(lambda line: line.beside(first), islice(lines, start, start + _MAX_LINES))
-    text = "\n".join(line.text for line in region).lstrip()
-    try:
-        value, end = json.JSONDecoder(object_pairs_hook=_Pairs).raw_decode(text)
-    except (ValueError, RecursionError):
-        return None, start
-    after = start + text.count("\n", 0, end) + 1
-    if text[end:].partition("\n")[0].strip(" \t.;,`"):
-        return None, after if after > start + 1 else start
+    value, after = json_at(lines, start)
+    if value is None:
+        return None, after
     keyed = False
-    if isinstance(value, _Pairs):
-        inner = [item for key, item in value if _key(key) in _RANKING_KEYS]
+    if isinstance(value, Pairs):
+        inner = [item for key, item in value if folded(key) in _RANKING_KEYS]
         if inner:
             value, keyed = inner[-1], True
     ranking, problem = _json_ranking(value, labels)
@@ -41,12 +30,8 @@ def json_listing(lines: Sequence[Line], start: int, labels: Labels) -> tuple[Lis
         return None, after
     known = ranking or []
     # Without a key the numbers of an object may be scores.
-    pure = keyed or not isinstance(value, _Pairs)
+    pure = keyed or not isinstance(value, Pairs)
     return Listing("json", known, problem or labels_fault(known, labels), pure, start, keyed=keyed), after
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object with all of its entries, those with the same key among them."""
 
 
 def _json_ranking(value: object, labels: Labels) -> tuple[list[str] | None, str | None]:
@@ -58,7 +43,7 @@ def _json_ranking(value: object, labels: Labels) -> tuple[list[str] | None, str 
         return None, "the JSON holds no list of labels"
     placed: list[tuple[int, str]] = []
     for position, entry in enumerate(value, 1):
-        place, name = _placed(entry, position, labels, pair=isinstance(value, _Pairs))
+        place, name = _placed(entry, position, labels, pair=isinstance(value, Pairs))
         if name is None:
             kind = None if not placed else [found for _, found in placed]
             return kind, f"JSON entry {position} is no label that was shown"
@@ -79,21 +64,17 @@ def _placed(entry: object, position: int, labels: Labels, *, pair: bool) -> tupl
         return (value if type(value) is int else 0), labels.exact(key)
     if isinstance(entry, str):
         return position, labels.exact(entry)
-    if not isinstance(entry, _Pairs):
+    if not isinstance(entry, Pairs):
         return position, None
     names = [
-        labels.exact(value) for key, value in entry if _key(key) in _LABEL_KEYS and isinstance(value, str)
+        labels.exact(value) for key, value in entry if folded(key) in _LABEL_KEYS and isinstance(value, str)
     ]
-    places = [value for key, value in entry if _key(key) in _PLACE_KEYS]
-    scored = not places and any(_key(key) in _SCORE_KEYS for key, _ in entry)
+    places = [value for key, value in entry if folded(key) in _PLACE_KEYS]
+    scored = not places and any(folded(key) in _SCORE_KEYS for key, _ in entry)
     name = names[0] if len(names) == 1 and not scored else None
     place = places[0] if places else position
     return (place if type(place) is int and len(places) < 2 else 0), name
 
 
 def _has_place(entry: object) -> bool:
-    return isinstance(entry, _Pairs) and any(_key(key) in _PLACE_KEYS for key, _ in entry)
-
-
-def _key(key: str) -> str:
-    return re.sub(r"[\s_-]", "", key.casefold())
+    return isinstance(entry, Pairs) and any(folded(key) in _PLACE_KEYS for key, _ in entry)

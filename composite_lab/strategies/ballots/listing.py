@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from composite_lab.strategies.ballots.chain import BULLET, Listing, Source, inline, labels_fault
 from composite_lab.strategies.ballots.jsonlist import json_listing
+from composite_lab.strategies.ballots.jsontext import JSON_STARTS, MAX_JSON
 from composite_lab.strategies.ballots.labels import Labels, Lead
 from composite_lab.strategies.ballots.quotation import Line
 
@@ -17,8 +18,6 @@ _NUMBER = re.compile(
     r"(?P<end>\s{0,3}[:|-]|\ufe0f?\u20e3|\)|\.(?!\d)|(?<=[)\]]))?[*_`]{0,3}(?P<item>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_JSON_STARTS = re.compile(r"[\[{]\s{0,20}(?:[\[{\"\d]|$)")
-_MAX_JSON = 100  # attempts at reading JSON in one reply: each may look at all that follows
 
 
 def listings(lines: Sequence[Line], labels: Labels) -> Iterator[Listing]:
@@ -27,7 +26,7 @@ def listings(lines: Sequence[Line], labels: Labels) -> Iterator[Listing]:
     while position < len(lines):
         line = lines[position]
         text = line.text.strip()
-        if _JSON_STARTS.match(text) and attempts < _MAX_JSON:
+        if JSON_STARTS.match(text) and attempts < MAX_JSON:
             attempts += 1
             json_found, after = json_listing(lines, position, labels)
             if json_found is not None:

@@ -17,9 +17,10 @@ _BLOCK = re.compile(
 )
 _OPENS_QUOTATION = re.compile(r"(?:^|(?<=[\s(\[{:,]))\"(?=\S)|“")
 _CLOSES_QUOTATION = re.compile(r"(?<=[^ \t\\])\"(?=$|[\s.,;:!?)\]}])|”")
-_PLAIN = str.maketrans(
+PLAIN = str.maketrans(
     {"\u2018": "'", "\u2019": "'", "\u2013": " - ", "\u2014": " - ", "\u00a0": " ", "\u2011": "-"}
 )
+"""Typographic marks as plain ones: how replies are read."""
 _MARKS = re.compile(r"[ \t]{0,3}((?:>[ \t]?){1,20})")
 
 
@@ -52,7 +53,7 @@ def own_lines(text: str) -> list[Line]:
     lines: list[Line] = []
     fence, mark = 0, ""
     count = 0
-    for raw in without_quotations(without_blocks(without_thinking(text.translate(_PLAIN)))).splitlines():
+    for raw in without_quotations(without_blocks(without_thinking(text.translate(PLAIN)))).splitlines():
         quotation = _MARKS.match(raw)
         body = raw[quotation.end() :] if quotation else raw
         start = body.strip()

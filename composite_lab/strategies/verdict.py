@@ -1,0 +1,196 @@
+"""A verdict: asking for a choice among options with a confidence, and reading it strictly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from composite_lab.replies import Reply
+from composite_lab.strategies.ballots.jsontext import JSON_STARTS, MAX_JSON, Pairs, folded, json_at
+from composite_lab.strategies.ballots.quotation import PLAIN, Line, own_lines
+from composite_lab.strategies.conversation import Message
+from composite_lab.strategies.prompts import CouncilPrompts, bullets
+from composite_lab.strategies.run import Answer, Run
+from composite_lab.trace.call import BallotStatus
+from composite_lab.trace.verdict import Verdict, Vote
+
+_LINE = re.compile(r"[\W_]{0,12}(verdict|confidence)[*_`\s]{0,6}[:=](.*)", re.IGNORECASE | re.DOTALL)
+_DECORATION = " \t*_`\"'<>[](){}.,;"
+_CONFIDENCE = re.compile(r"(\d{0,3}(?:\.\d{1,12})?)(\s?%)?")
+_CHOICE_KEYS = frozenset({"verdict", "choice"})
+_NONE = frozenset({"abstain", "abstention", "i abstain", "none", "n/a", "null"})
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a reply chooses: an option and a confidence from 0 to 1, or the problem why there is none."""
+
+    choice: str | None = None
+    confidence: float | None = None
+    problem: str | None = None
+    abstained: bool = False
+
+    @property
+    def status(self) -> BallotStatus:
+        """The status of a vote that says this."""
+        if self.choice is not None:
+            return "valid"
+        return "abstained" if self.abstained else "invalid"
+
+
+def read_verdict(text: str, options: Sequence[str]) -> Choice:
+    """The choice among options that a reply closes with, and its confidence from 0 to 1.
+
+    They stand in the last line `VERDICT: <option>` and a line `CONFIDENCE: <0.00 to 1.00>` behind it, or
+    in the last JSON object with both. The option counts as written, but for case and decoration. Another
+    one, a missing confidence and one outside of 0 to 1 (85 is neither 0.85 nor 85 %, which would do) make
+    no choice: nothing is guessed. Thinking and what is quoted are not read. Never raises.
+    """
+    lines = own_lines(text)
+    stated = next((found for found in (_in_lines(lines), _in_json(lines)) if found), None)
+    if stated is None:
+        return Choice(problem="there is no line 'VERDICT: …'")
+    chosen, confidence = stated
+    known = {fold(option.strip(_DECORATION)): option for option in options}
+    choice = known.get(fold(chosen.strip(_DECORATION)))
+    if choice is None:
+        if fold(chosen.strip(_DECORATION)) in _NONE:
+            return Choice(problem="it abstains", abstained=True)
+        return Choice(problem=f"{chosen.strip()[:80]!r} is none of the options")
+    share = _share(confidence)
+    if share is None:
+        given = "missing" if confidence is None else repr(confidence.strip()[:40])
+        return Choice(problem=f"the confidence is {given}, not a number from 0.00 to 1.00")
+    return Choice(choice, share)
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """The options of a council, and how it is brought to choose one."""
+
+    options: Sequence[str]
+    prompts: CouncilPrompts
+    repairs: int
+
+    @property
+    def prompt(self) -> str:
+        """What members and chairman are asked besides."""
+        return self.prompts.verdict.format(options=bullets(self.options))
+
+    async def settle(
+        self, run: Run, answer: Answer, messages: list[Message], opinions: Mapping[int, Reply]
+    ) -> Answer:
+        """The answer with a choice in it that can be read, if one can be had; the run gets the verdict.
+
+        `messages` is what the chairman was asked. It is asked again, `repairs` times at most.
+        """
+        found = first = read_verdict(answer.text, self.options)
+        status: BallotStatus = found.status
+        if answer.response is None:
+            status = "failed"
+        elif answer.message.get("tool_calls"):
+            found = first = Choice(problem="it calls tools, and has not answered yet")
+        else:
+            for _ in range(self.repairs):
+                if found.status != "invalid":
+                    break
+                prompt = self.prompts.repair_verdict.format(
+                    options=bullets(self.options), problem=found.problem
+                )
+                answer = await run.conclude_again(answer, messages, prompt)
+                found = read_verdict(answer.text, self.options)
+                status = "repaired" if found.status == "valid" else found.status
+        if found.choice is None:
+            run.degrade(f"the {run.strategy.final_role} gave no verdict ({found.problem})")
+        run.verdict = Verdict(
+            options=list(self.options),
+            choice=found.choice,
+            confidence=found.confidence,
+            status=status,
+            problem=first.problem,
+            votes=[_vote(member, reply, self.options) for member, reply in opinions.items()],
+        )
+        return answer
+
+
+def options_fault(options: Sequence[str]) -> str | None:
+    """What is wrong with options to choose from; None also where there are none."""
+    folded_options = [fold(option.strip(_DECORATION)) for option in options]
+    if len(options) == 1:
+        return "leaves no choice"
+    if not all(folded_options) or any("\n" in option for option in options):
+        return "has an option that is no line of text"
+    if len(set(folded_options)) < len(options):
+        return "has two options that only case or punctuation tells apart"
+    return None
+
+
+def fold(option: str) -> str:
+    """An option as it is compared."""
+    return " ".join(option.translate(PLAIN).casefold().split())
+
+
+def _vote(member: int, reply: Reply, options: Sequence[str]) -> Vote:
+    found = read_verdict(reply.text, options)
+    return Vote(
+        member=member,
+        call_id=reply.call.call_id,
+        choice=found.choice,
+        confidence=found.confidence,
+        status=found.status,
+        problem=found.problem,
+    )
+
+
+def _in_lines(lines: Sequence[Line]) -> tuple[str, str | None] | None:
+    """What the last verdict line says, and the first line of a confidence behind it."""
+    stated = [
+        (found[1].lower(), found[2])
+        for line in lines
+        if not line.quoted and (found := _LINE.fullmatch(line.text))
+    ]
+    places = [place for place, (word, _) in enumerate(stated) if word == "verdict"]
+    if not places:
+        return None
+    behind = (value for word, value in stated[places[-1] + 1 :] if word == "confidence")
+    return stated[places[-1]][1], next(behind, None)
+
+
+def _in_json(lines: Sequence[Line]) -> tuple[str, str | None] | None:
+    """The same of the last JSON object that has a choice."""
+    said: tuple[str, str | None] | None = None
+    for value in _objects(lines):
+        entries = [(folded(key), item) for key, item in value]
+        chosen = [item for key, item in entries if key in _CHOICE_KEYS]
+        if len(chosen) == 1 and isinstance(chosen[0], str | int | None):
+            sure = [item for key, item in entries if key == "confidence"]
+            said = str(chosen[0]), str(sure[0]) if len(sure) == 1 and _is_number(sure[0]) else None
+    return said
+
+
+def _objects(lines: Sequence[Line]) -> Iterator[Pairs]:
+    position = attempts = 0
+    while position < len(lines) and attempts < MAX_JSON:
+        line = lines[position]
+        after = position + 1
+        if not line.quoted and JSON_STARTS.match(line.text.strip()):
+            attempts += 1
+            found = json_at(lines, position)
+            if isinstance(found.value, Pairs):
+                yield found.value
+            after = max(after, found.after)
+        position = after
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (type(value) is int and 0 <= value <= 1)
+
+
+def _share(confidence: str | None) -> float | None:
+    found = _CONFIDENCE.fullmatch((confidence or "").strip(_DECORATION.replace(".", "")).rstrip("."))
+    if found is None or not found[1]:
+        return None
+    share = float(found[1]) / (100 if found[2] else 1)
+    return share if share <= 1 else None
