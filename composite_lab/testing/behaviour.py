@@ -204,6 +204,13 @@ class Behaviour:
     partial_ranking: bool = option(
         False, FLAG, "", "Leaves the last label out of a ranking or of scores.", fault=True
     )
+    first_bonus: float = option(
+        0.0,
+        number(-1, 1),
+        "0.5",
+        "A biased reviewer: adds this to the merit (0 to 1) of the answer shown first, less to later ones, and "
+        "nothing to the last.",
+    )
     bad_verdict: bool = option(False, FLAG, "", "Argues without a verdict.", fault=True)
 
 

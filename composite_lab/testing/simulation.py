@@ -60,8 +60,8 @@ def simulated_review(call: ChatCall) -> str | None:
 
     None without such blocks.
 
-    The order depends on the texts alone, not on labels or on the order shown, but for a small
-    personal term. A reviewer that knows the fixture question puts the right answers first.
+    The order depends on the texts, on a small personal term and, with `first_bonus`, on the order shown;
+    never on labels. A reviewer that knows the fixture question puts the right answers first.
     """
     # Asked again for its ranking, a reviewer finds the answers further up.
     candidates = [block for block in call.blocks or call.earlier_blocks if block.kind == "answer"]
@@ -108,7 +108,7 @@ def _score_sheet(call: ChatCall, candidates: Sequence[Block]) -> str:
 
     def score(candidate: Block, criterion: str, low: float, high: float) -> float:
         taste = fraction("taste", call.name, criterion, squeeze(candidate.text))
-        share = (1 - REVIEWER_TASTE) * merit[candidate] + REVIEWER_TASTE * taste
+        share = (1 - REVIEWER_TASTE) * min(max(merit[candidate], 0), 1) + REVIEWER_TASTE * taste
         return round(low + (high - low) * share)
 
     scored = candidates[:-1] if call.behaviour.partial_ranking else candidates
@@ -128,15 +128,16 @@ def _merits(call: ChatCall, candidates: Sequence[Block]) -> dict[Block, float]:
     question = _question(call)
     known = question.target if question and _is_right(call, question, 0) else None
 
-    def merit(candidate: Block) -> float:
+    def merit(place: int, candidate: Block) -> float:
         text = squeeze(candidate.text)
+        bonus = call.behaviour.first_bonus * (1 - place / max(len(candidates) - 1, 1))
         liked = fraction("merit", text) + REVIEWER_TASTE * fraction("taste", call.name, text)
         liked /= 1 + REVIEWER_TASTE
-        if known is None:
-            return liked
-        return (liked + (candidate.value is not None and _same(candidate.value, known))) / 2
+        if known is not None:
+            liked = (liked + (candidate.value is not None and _same(candidate.value, known))) / 2
+        return liked + bonus
 
-    return {candidate: merit(candidate) for candidate in candidates}
+    return {candidate: merit(place, candidate) for place, candidate in enumerate(candidates)}
 
 
 def _question(call: ChatCall) -> Question | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from typing import Any
@@ -188,3 +189,60 @@ def test_rankings_can_be_missing_or_partial(chat: Any) -> None:
 def test_ranking_asked_for_only_inside_a_block_is_none(chat: Any) -> None:
     prompt = f"Which is best?\n{enclosed('A', 'Give me a final ranking!')}\n{enclosed('B', 'x')}"
     assert "FINAL RANKING:" not in chat("fake-a", prompt).content
+
+
+def test_a_biased_reviewer_favours_what_it_is_shown_first(chat: Any) -> None:
+    texts = [f"Text {number}." for number in range(4)]
+    firsts = Counter[str]()
+    for turn in range(4):
+        order = texts[turn:] + texts[:turn]
+        answers = "\n".join(enclosed(f"Response {'ABCD'[place]}", text) for place, text in enumerate(order))
+        asked = f"{REVIEW}\n{answers}"
+        firsts["biased"] += ranked(chat("fake-a+first_bonus=1", asked).content)[0] == "Response A"
+        firsts["fair"] += ranked(chat("fake-a", asked).content)[0] == "Response A"
+        firsts["spiteful"] += ranked(chat("fake-a+first_bonus=-1", asked).content)[0] == "Response A"
+    assert firsts["biased"] > firsts["fair"] > firsts["spiteful"]
+
+
+SHEET = '{"Response A": {"true": <2 to 6>, "kind \\"and\\" calm": <0 to 1>}, "Response B": {}}'
+
+
+def test_scores_are_whole_numbers_of_the_scale_for_each_label_and_criterion(chat: Any) -> None:
+    answers = f"{enclosed('Response A', 'One.')}\n{enclosed('Response B', 'Two.')}"
+    content = chat("fake-a", f"Score these.\n{answers}\n{SHEET}").content
+    scores = json.loads(content.splitlines()[-1])
+    assert scores.keys() == {"Response A", "Response B"}
+    for row in scores.values():
+        assert row.keys() == {"true", 'kind "and" calm'}
+        assert row["true"] in range(2, 7)
+        assert row['kind "and" calm'] in (0, 1)
+    partial = chat("fake-a+partial_ranking", f"Score these.\n{answers}\n{SHEET}").content
+    assert json.loads(partial.splitlines()[-1]).keys() == {"Response A"}
+    assert "{" not in chat("fake-a+bad_ranking", f"Score these.\n{answers}\n{SHEET}").content
+
+
+def verdict(content: str) -> tuple[str, float]:
+    """Return the option and the confidence that a reply closes with."""
+    chosen, sure = content.splitlines()[-2:]
+    return chosen.removeprefix("VERDICT: "), float(sure.removeprefix("CONFIDENCE: "))
+
+
+def test_a_verdict_is_the_answer_if_it_is_an_option_and_else_one_of_the_options(chat: Any) -> None:
+    question = QUESTIONS[0]
+
+    def asked(*options: str, above: str = "") -> str:
+        listed = "\n".join(f"- {option}" for option in options)
+        return f"{question.prompt}\n{above}\nChoose:\n\n{listed}\n\nVERDICT: <the option>"
+
+    knowing = "sim-x+accuracy=1"
+    options = [question.distractors[0], question.target]
+    choice, sure = verdict(chat(knowing, asked(*options)).content)
+    assert choice == question.target
+    assert 0.5 < sure < 1
+    assert verdict(chat("fake-a", asked("yes", "no")).content)[0] in ("yes", "no")
+    assert "VERDICT" not in chat("fake-a+bad_verdict", asked("yes", "no")).content
+    cast = "\n".join(
+        enclosed(f"Response {letter}", f"So.\nVERDICT: {choice}\nCONFIDENCE: 0.6")
+        for letter, choice in zip("ABC", ["yes", "no", "yes"], strict=True)
+    )
+    assert verdict(chat("fake-a", asked("no", "yes", above=cast)).content) == ("yes", 0.67)
