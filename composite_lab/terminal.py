@@ -10,10 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from composite_lab.notebook.text import score
+from composite_lab.notebook.verdict_view import verdict_text
 from composite_lab.strategies.ranking import relabel
-from composite_lab.trace.call import Call
+from composite_lab.trace.call import Call, Standing
 from composite_lab.trace.model import Trace
-from composite_lab.trace.summary import excerpt
+from composite_lab.trace.summary import excerpt, harmless
 
 STYLES = {"ok": "green", "degraded": "yellow", "error": "red", "timeout": "red", "cancelled": "yellow"}
 
@@ -60,8 +62,8 @@ def stages(trace: Trace, limit: int = 400) -> Iterator[RenderableType]:
     if trace.standings:
         yield Text("Standings", style="bold")
         for standing in trace.standings:
-            score = "not ranked" if standing.borda is None else f"beat {standing.borda:.0%} of its rivals"
-            yield Text(f"  {standing.place}. {standing.label} (member {standing.member + 1}): {score}")
+            told = ", ".join(_standing(standing, trace))
+            yield Text(f"  {standing.place}. {standing.label} (member {standing.member + 1}): {told}")
 
 
 def answer(text: str) -> RenderableType:
@@ -70,8 +72,18 @@ def answer(text: str) -> RenderableType:
 
 
 def headline(trace: Trace) -> Text:
-    """One line: the strategy, how it ended, and its totals."""
-    return Text(str(trace.summary()), style=STYLES[trace.status])
+    """One line: the strategy, how it ended, and its totals; on a second one the verdict, if there is one."""
+    totals = Text(str(trace.summary()), style=STYLES[trace.status])
+    verdict = verdict_text(trace)
+    return Text("\n").join([totals, Text(verdict, style="bold")]) if verdict else totals
+
+
+def _standing(standing: Standing, trace: Trace) -> Iterator[str]:
+    """The numbers behind a place: the share of rivals beaten, and what the council's own rule makes of it."""
+    yield "not ranked" if standing.borda is None else f"beat {standing.borda:.0%} of its rivals"
+    rule, weighted = str(trace.config.get("ranking", "borda")), bool(trace.config.get("reviewer_weights"))
+    if standing.score is not None and (rule != "borda" or weighted):
+        yield f"{harmless(rule)}{' (reviewers weighted)' if weighted else ''} {score(standing.score)}"
 
 
 def _answer(call: Call, text: str, limit: int) -> Text:

@@ -159,7 +159,7 @@ def _plain(shown: Any) -> str:
 
 
 def _lines(shown: Any) -> Iterator[str]:
-    """Plain text for a terminal: the line, then a line for each call or ballot."""
+    """Plain text for a terminal: the line, a verdict's, then a line for each call or ballot."""
     yield _plain(shown)
     if isinstance(shown, list):
         yield from map(repr, shown)
@@ -167,7 +167,9 @@ def _lines(shown: Any) -> Iterator[str]:
     if isinstance(trace, Trace):
         from composite_lab.notebook.calls_table import nested
         from composite_lab.notebook.page import call_title
+        from composite_lab.notebook.verdict_view import verdict_text
 
+        yield from filter(None, [verdict_text(trace)])
         yield from (f"  {'  ' * depth}{call_title(call)}" for call, depth in nested(trace.calls))
 
 

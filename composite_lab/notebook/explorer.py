@@ -12,7 +12,7 @@ from composite_lab.notebook.call_card import messages_list
 from composite_lab.notebook.calls_table import calls_table, nested, selected, timeline
 from composite_lab.notebook.changes_view import changes_view
 from composite_lab.notebook.document import details, style
-from composite_lab.notebook.page import ballots_of, behind_labels, facts
+from composite_lab.notebook.page import ballots_of, behind_labels, facts, votes_of
 from composite_lab.notebook.panes import Excerpt, Faults, html, text_lengths
 from composite_lab.notebook.stage_view import Placed, stage_view
 from composite_lab.notebook.text import one_line, pre
@@ -104,7 +104,7 @@ def _answer_page(trace: Trace, limit: int) -> str:
         told = pre(trace.text, limit)
     else:
         told = f'<p class="cl-meta">No answer: the run ended as “{trace.status}”.</p>'
-    parts.append(details("Answer", told, opened=True))
+    parts.append(details("Answer", told, opened=True) + votes_of(trace))
     if trace.reasoning:
         parts.append(details("Reasoning: what each stage said", pre(trace.reasoning, limit)))
     return "".join(parts)

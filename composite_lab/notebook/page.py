@@ -33,6 +33,7 @@ from composite_lab.notebook.document import (
 )
 from composite_lab.notebook.strategy_page import configuration, strategy_line, strategy_page
 from composite_lab.notebook.text import escaped, one_line, pre, seconds, tokens, usd
+from composite_lab.notebook.verdict_view import verdict_line, votes_table
 from composite_lab.trace.call import Call
 from composite_lab.trace.model import Result, Trace
 from composite_lab.trace.summary import Summary, critical_path
@@ -40,7 +41,7 @@ from composite_lab.trace.summary import Summary, critical_path
 __all__ = [
     "ballots", "ballots_of", "ballots_page", "behind_labels", "call_card", "call_title", "calls_table",
     "document", "facts", "failures", "result_page", "stages", "strategy_line", "strategy_page", "style",
-    "timeline", "trace_page",
+    "timeline", "trace_page", "votes_of",
 ]  # fmt: skip
 
 NOTE_CHARS = 1_000
@@ -51,11 +52,12 @@ WORTH_TELLING = 1.05
 
 
 def facts(trace: Trace) -> str:
-    """The run in one line: how it ended and its totals; below it what went wrong."""
+    """The run in one line: how it ended and its totals; below it the verdict and what went wrong."""
     summary = trace.summary()
     mark = f'<span class="cl-status cl-{trace.status}">{trace.status}</span>'
     head = f"<strong>{name(trace.strategy)}</strong> {mark} {name(trace.model, 160)}"
-    return f'<p class="cl-facts">{head}<br>{SEPARATOR.join(_totals(trace, summary))}</p>{_alert(trace)}'
+    totals = f'<p class="cl-facts">{head}<br>{SEPARATOR.join(_totals(trace, summary))}</p>'
+    return totals + verdict_line(trace) + _alert(trace)
 
 
 def trace_page(trace: Trace) -> str:
@@ -69,10 +71,18 @@ def result_page(result: Result) -> str:
 
 
 def ballots_of(trace: Trace) -> str:
-    """The ballots of a run as a table of ranks, with the names of its reviewers and candidates."""
+    """The ballots of a run as a table, with the names of its reviewers and candidates."""
     seats = {ballot.call_id: ballot.reviewer for ballot in trace.ballots}
     reviewers = {seats[call.call_id]: call.name for call in trace.calls if call.call_id in seats}
-    return ballots(trace.ballots, trace.standings, _candidates(trace), reviewers)
+    return ballots(trace.ballots, trace.standings, _candidates(trace), reviewers, trace.config)
+
+
+def votes_of(trace: Trace) -> str:
+    """The votes behind a verdict, with the names of the members; empty where there are none."""
+    verdict = trace.verdict
+    if verdict is None or not verdict.votes:
+        return ""
+    return details(f"Votes ({len(verdict.votes):,})", votes_table(verdict, _candidates(trace)))
 
 
 def behind_labels(trace: Trace) -> dict[str, dict[str, str]]:
@@ -110,7 +120,7 @@ def failures(trace: Trace) -> str:
 def _page(trace: Trace, text: str | None, given: str) -> str:
     top, found, labels = facts(trace), stages(trace.calls), behind_labels(trace)
     path = {call.call_id for call in critical_path(trace.calls)}
-    ranks = ballots_of(trace) if trace.ballots else ""
+    reviewed, votes = ballots_of(trace) if trace.ballots else "", votes_of(trace)
 
     def parts(bounds: Bounds) -> Iterator[str]:
         """The page piece by piece, so that one that grows too large is given up early."""
@@ -124,9 +134,10 @@ def _page(trace: Trace, text: str | None, given: str) -> str:
         if text:
             answer = pre(text, bounds.characters)
             yield f'<div class="cl-answer"><p class="cl-label">Answer</p>{answer}</div>'
+        yield votes
         yield from _stages(found, {id(call) for call in shown}, bounds, labels)
-        if ranks:
-            yield details("Ballots and standings", ranks)
+        if reviewed:
+            yield details("Ballots and standings", reviewed)
         if shown:
             yield details("Timeline", timeline(shown, path))
             yield details(f"Table of calls ({len(shown):,})", calls_table(shown))

@@ -3,28 +3,26 @@
 Each takes a Trace, a Result, or a frame (`trace.to_dataframe()`; for `ballots`, `trace.ballots_df()`),
 also a filtered one or those of several runs concatenated, draws on `ax` or on a figure of its own, and
 returns the Axes. Colours are those of the matplotlib style in force, so light and dark ones both work.
-Those of comparisons, `cost_quality`, `latencies` and `wins`, are in comparison_plots.py.
+Those of comparisons, `cost_quality`, `latencies` and `wins`, are in comparison_plots.py, `ballots` in
+ballots_plot.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import nan
-from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgba
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from composite_lab.notebook import text as words
+from composite_lab.notebook.ballots_plot import ballots
 from composite_lab.notebook.comparison_plots import cost_quality, latencies, wins
 from composite_lab.notebook.drawing import (
     HATCH,
     Entry,
     axes_for,
-    cells_of,
     check_columns,
     colours_of,
     ink_of,
@@ -40,7 +38,7 @@ from composite_lab.notebook.drawing import (
     title_of,
     write_beside,
 )
-from composite_lab.trace.call import Call, label
+from composite_lab.trace.call import Call
 from composite_lab.trace.model import Result, Trace
 from composite_lab.trace.summary import critical_path, is_unpriced, total_cost
 
@@ -60,7 +58,6 @@ COUNTED = (
     "stage", "status", "usage_source", "prompt_tokens", "completion_tokens", "cached_tokens",
     "reasoning_tokens",
 )  # fmt: skip
-RANKED = ("trace_id", "reviewer", "candidate", "rank", "status", "place")
 
 
 def timeline(what: Any, *, ax: Axes | None = None) -> Axes:
@@ -175,50 +172,6 @@ def tokens(what: Any, *, by: str | Sequence[str] = BY, ax: Axes | None = None) -
     return ax
 
 
-def ballots(what: Any, *, ax: Axes | None = None) -> Axes:
-    """How each reviewer ranked each candidate: 1 is best; over several runs, the mean of the ranks.
-
-    Hatched is what a reviewer was not shown, like its own answer. A ballot without a ranking is named
-    beside its reviewer, and its cells have a dash.
-    """
-    what = what.trace if isinstance(what, Result) else what
-    rows = rows_of(what.ballots_df() if isinstance(what, Trace) else what, RANKED, "trace.ballots_df()")
-    reviewers, candidates = (
-        sorted({getattr(row, name) for row in rows}) for name in ("reviewer", "candidate")
-    )
-    runs = len({row.trace_id for row in rows})
-    rank = "rank" if runs <= 1 else f"mean rank over {runs} runs"
-    size = {"height": 1.4 + 0.6 * len(reviewers), "width": 6 + 1.2 * len(candidates)}
-    ax = axes_for(ax, f"candidate (in the cells its {rank}, 1 is best)", "reviewer", **size)
-    if not rows:
-        return nothing(ax, "no ballots")
-    ranks: dict[tuple[int, int], list[int]] = {}
-    for row in rows:
-        ranks.setdefault((row.reviewer, row.candidate), []).extend([] if row.rank is None else [row.rank])
-    means = [[fmean(ranks.get((r, c)) or [nan]) for c in candidates] for r in reviewers]
-    # Pale enough for the style's own text colour to be read on each of them.
-    shades = LinearSegmentedColormap.from_list("ranks", [to_rgba("C0", 0.6), to_rgba("C0", 0.08)])
-    worst = max((row.rank for row in rows if row.rank is not None), default=1)
-    ax.imshow(means, cmap=shades, vmin=1, vmax=max(worst, 2), aspect="auto")
-    ink, unseen = ink_of(ax), None
-    for y, reviewer in enumerate(reviewers):
-        for x, candidate in enumerate(candidates):
-            if (reviewer, candidate) in ranks:
-                rank = f"{means[y][x]:.3g}" if ranks[reviewer, candidate] else "—"
-                ax.text(x, y, rank, ha="center", va="center", color=ink)
-            else:
-                blank = Rectangle(
-                    (x - 0.5, y - 0.5), 1, 1, fill=False, hatch=HATCH, edgecolor=(ink, 0.3), lw=0
-                )
-                unseen = ax.add_patch(blank)
-    ax.set_xticks(range(len(candidates)), [_candidate_name(rows, one, runs) for one in candidates])
-    ax.set_yticks(range(len(reviewers)), [_reviewer_name(rows, one, runs) for one in reviewers])
-    cells_of(ax, len(candidates), len(reviewers))
-    if unseen:
-        put_legend(ax, [("not shown (own answer, or none)", unseen)])
-    return ax
-
-
 def _calls(what: Any, needed: Sequence[str]) -> list[Any]:
     """Calls, or a frame's rows that look like them: unknown is None in both."""
     what = what.trace if isinstance(what, Result) else what
@@ -280,18 +233,3 @@ def _call_names(calls: Sequence[Any]) -> list[str]:
         who = ", ".join([f"{plain(call.role)} {call.seat + 1}", *which])
         names.append(f"{'↳ ' * depth}{who} · {plain(call.name)}")
     return names
-
-
-def _candidate_name(rows: Sequence[Any], candidate: int, runs: int) -> str:
-    place = next((row.place for row in rows if row.candidate == candidate), None)
-    return label(candidate) + (f"\nplace {place}" if runs == 1 and place is not None else "")
-
-
-def _reviewer_name(rows: Sequence[Any], reviewer: int, runs: int) -> str:
-    ballots = {row.trace_id: row.status for row in rows if row.reviewer == reviewer}
-    bad = [status for status in ballots.values() if status not in ("valid", "repaired")]
-    if not bad:
-        return str(reviewer + 1)
-    return f"{reviewer + 1}\n" + (
-        f"{bad[0]} ballot" if runs == 1 else f"{len(bad)} of {len(ballots)} ballots\ninvalid or failed"
-    )

@@ -75,6 +75,15 @@ def tokens(value: int | None) -> str:
     return f"{value:,} token{'' if value == 1 else 's'}"
 
 
+def score(value: float | None) -> str:
+    """A score as "8.67" or "8.0": one or two decimals, unless it is too small or too large for them."""
+    if value is None:
+        return UNKNOWN
+    if value and not 0.01 <= abs(value) < 1e6:
+        return f"{value:.2g}"
+    return re.sub(r"0$", "", f"{value + 0.0:.2f}")
+
+
 def _cut(text: str, limit: int | None) -> str:
     if limit is None or len(text) <= limit:
         return text

@@ -28,7 +28,7 @@ def relabel(text: str, names: dict[str, str]) -> str:
     if not names:
         return text
     letters = {_letter(old): _letter(new) for old, new in names.items()}
-    one = "|".join(sorted(letters, key=len, reverse=True))
+    one = "|".join(map(re.escape, sorted(letters, key=len, reverse=True)))
     more = rf"(?:(?:\s*[,/]\s*|,?\s+(?:and|or|&)\s+)(?:{one})\b)*"
     pattern = rf"\b((?i:response) )({one})\b|\b((?i:responses) )((?:{one})\b{more})"
 
@@ -98,4 +98,4 @@ def _position(member: int, order: Order) -> float:
 
 
 def _letter(name: str) -> str:
-    return name.rsplit(" ", 1)[1]
+    return name.rsplit(" ", 1)[-1]

@@ -208,7 +208,7 @@ class Behaviour:
         0.0,
         number(-1, 1),
         "0.5",
-        "A biased reviewer: adds this to the merit (0 to 1) of the answer shown first, less to later ones, and "
+        "A biased reviewer: adds this to the merit (0 to 1) of the answer shown first, less to later ones, "
         "nothing to the last.",
     )
     bad_verdict: bool = option(False, FLAG, "", "Argues without a verdict.", fault=True)

@@ -8,7 +8,7 @@ from statistics import fmean
 from string import ascii_uppercase
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 Status = Literal["ok", "error", "timeout", "cancelled"]
 UsageSource = Literal["provider", "estimated", "children", "missing"]
@@ -114,7 +114,7 @@ class Ballot(Record):
     own: int | None = None
     call_id: str | None = None
     labels: list[str]
-    members: list[int]
+    members: list[NonNegativeInt]
     ranking: list[str] | None = None
     scores: dict[str, dict[str, float]] | None = None
     status: BallotStatus
@@ -177,7 +177,7 @@ class Standing(Record):
     candidate against another.
     """
 
-    member: int
+    member: NonNegativeInt
     label: str
     place: int
     borda: float | None
@@ -204,7 +204,7 @@ class CanaryTrial(Record):
 class Canary(Record):
     """An instruction planted in a copy of one member's answer, and which reviewers obeyed it."""
 
-    member: int
+    member: NonNegativeInt
     code_word: str
     instruction: str
     trials: list[CanaryTrial]

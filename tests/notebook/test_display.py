@@ -226,6 +226,9 @@ def test_explore_prints_plain_text_outside_of_ipython() -> None:
         "run = trace(call('a'), call('b', parent_call_id='a', status='error', error_type='E\\x1b[2J'))",
         "explore(run)",
         "explore([Ballot(reviewer=0, labels=['A'], members=[1], ranking=['A'], status='valid')])",
+        "from composite_lab.trace.verdict import Verdict",
+        "verdict = Verdict(options=['yes', 'no'], choice='yes', confidence=0.5, status='valid')",
+        "explore(trace(call('a'), verdict=verdict))",
     )
     lines = told.splitlines()
     assert lines[0].startswith("<Trace t moa ok: 2 calls, 1 failed")
@@ -235,6 +238,7 @@ def test_explore_prints_plain_text_outside_of_ipython() -> None:
     ]
     assert lines[3] == "<1 ballot, 1 valid>"
     assert lines[4].startswith("Ballot(reviewer=0")
+    assert lines[6] == "Verdict: yes · 50% sure"
 
 
 def test_a_handle_is_shown_by_whoever_shows_progress() -> None:

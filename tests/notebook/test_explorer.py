@@ -19,6 +19,7 @@ from composite_lab.notebook.call_card import call_title
 from composite_lab.notebook.call_list import CallList
 from composite_lab.notebook.explorer import trace_explorer
 from composite_lab.notebook.panes import SENT_CHARS, Faults, widest_limit
+from composite_lab.trace.verdict import Verdict, Vote
 from tests.notebook.widget_tree import inside, the
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
@@ -348,6 +349,33 @@ def test_a_council_has_its_ballots_and_says_who_was_behind_the_labels() -> None:
     assert "invalid" in page
     assert "Response A</bdi> = <bdi>member 2 openai/m1" in shown(opened(explorer, "Review"))
     assert fault(explorer) == ""
+
+
+def test_a_verdict_is_in_the_header_and_its_votes_below_the_answer() -> None:
+    votes = [Vote(member=seat, call_id=f"o{seat}", choice="yes", status="valid") for seat in range(3)]
+    verdict = Verdict(options=["yes", EVIL], choice="yes", confidence=0.8, status="valid", votes=votes)
+    explorer = trace_explorer(council().model_copy(update={"verdict": verdict}))
+    head = explorer.children[0].value
+    assert "Verdict: <strong><bdi>yes</bdi></strong>" in head
+    assert "<bdi>80% sure</bdi>" in head
+    assert "<bdi>votes: 3 yes</bdi>, <bdi>0 &lt;script&gt;" in head
+    page = shown(opened(explorer, "Answer"))
+    assert "Votes (3)" in page
+    assert "member 3" in page
+    assert fault(explorer) == ""
+    assert "Verdict" not in trace_explorer(council()).children[0].value
+
+
+def test_the_ballots_by_a_rubric_are_told_with_the_scale_of_the_run() -> None:
+    ballot = Ballot(
+        reviewer=0, call_id="r0", labels=["Response A"], members=[1], status="valid",
+        scores={"Response A": {"correct": 4, "clear": 3}},
+    )  # fmt: skip
+    config = {"ranking": "mean_score", "rubric": {"scale": [0, 5]}}
+    run = council().model_copy(update={"ballots": [ballot], "config": config})
+    page = shown(opened(trace_explorer(run), "Ballots"))
+    assert ">3.5</td>" in page
+    assert "from 0 (worst) to 5 (best)" in page
 
 
 def nested() -> list[Call]:

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import composite_lab as lab
-from composite_lab import Result, Trace
+from composite_lab import Ballot, Result, Trace
 from composite_lab.notebook import page
 from composite_lab.notebook.calls_table import selected
 from composite_lab.notebook.document import PAGE_BYTES
+from composite_lab.trace.verdict import Verdict, Vote
 from tests.conftest import SeatMaker
 from tests.notebook.pages import HOSTILE, TAGS, Elements, call, filled, trace
+
+
+def judged(text: str) -> Trace:
+    """A run with this text in every place of its ballots by a rubric and of its verdict."""
+    scores = {text: {text: 5.0, "B": 6.0}, "B": {text: 7.0}}
+    ballot = Ballot(
+        reviewer=0, own=0, call_id="a", labels=[text, "B"], members=[0, 1], scores=scores, status="repaired",
+        problem=text, source=text,
+    )  # fmt: skip
+    votes = [
+        Vote(member=0, call_id="a", choice=text, confidence=0.5, status="invalid", problem=text),
+        Vote(member=1, call_id="b", choice=f"{text}{text}", status="valid"),
+    ]
+    verdict = Verdict(options=[text, "B"], choice=text, confidence=0.5, status="repaired", problem=text,
+                      votes=votes)  # fmt: skip
+    config = {"ranking": text, "rubric": {"criteria": {text: text}, "scale": [text, text]}, "verdict": [text]}
+    return filled(text).model_copy(update={"ballots": [ballot], "verdict": verdict, "config": config})
 
 
 def pages(shown: Trace) -> Iterator[str]:
@@ -24,9 +42,10 @@ def pages(shown: Trace) -> Iterator[str]:
     yield page.ballots_page(shown.ballots)
 
 
-def test_hostile_text_becomes_no_element_and_no_attribute() -> None:
-    tame = filled("x")
-    for hostile, plain in zip(pages(filled(HOSTILE)), pages(tame), strict=True):
+@pytest.mark.parametrize("made", [filled, judged])
+def test_hostile_text_becomes_no_element_and_no_attribute(made: Callable[[str], Trace]) -> None:
+    tame = made("x")
+    for hostile, plain in zip(pages(made(HOSTILE)), pages(tame), strict=True):
         found, expected = Elements(hostile), Elements(plain)
         assert set(found.tags) <= TAGS
         assert {name for name, _ in found.attributes} <= {"class", "style", "dir", "open"}
@@ -74,6 +93,33 @@ def test_a_page_stays_small_whatever_the_run(calls: int, text: str) -> None:
     assert "aggregator 1" in whole
     assert "error" in whole
     assert len(page.trace_page(run)) > 60_000, "much less than there is room for"
+
+
+def test_a_page_of_many_ballots_and_votes_stays_small_and_counts_what_it_leaves_out() -> None:
+    long = "<" * 5_000
+    labels = [f"{n}{long}" for n in range(60)]
+    scores = {shown: {f"{n}{long}": 5.0 for n in range(20)} for shown in labels}
+    ballots = [
+        Ballot(
+            reviewer=n, labels=labels, members=list(range(60)), scores=scores, status="repaired", problem=long
+        )
+        for n in range(60)
+    ]
+    options = [f"{n}{long}" for n in range(500)]
+    votes = [Vote(member=n, call_id="", choice=options[n], status="valid", problem=long) for n in range(500)]
+    verdict = Verdict(
+        options=options, choice=long, confidence=0.5, status="repaired", problem=long, votes=votes
+    )
+    run = trace(call(text="short"), text="short", ballots=ballots, verdict=verdict)
+    shown = page.trace_page(run)
+    assert len(shown.encode()) <= PAGE_BYTES
+    text = Elements(shown).text
+    assert "short" in text
+    assert "30 more candidates and 30 more reviewers." in text
+    assert "8 more criteria." in text
+    assert "400 more votes." in text
+    assert "492 for other options" in text
+    assert len(page.ballots_page(ballots).encode()) <= PAGE_BYTES
 
 
 def test_where_calls_are_left_out_every_stage_and_the_final_call_stay() -> None:

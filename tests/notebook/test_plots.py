@@ -24,6 +24,7 @@ from matplotlib.colors import to_rgba
 import composite_lab as lab
 from composite_lab import Ballot, Call, Result, Standing, Trace
 from composite_lab.notebook import plots
+from composite_lab.notebook.ballots_plot import RANKED
 from composite_lab.testing import FakeServer
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
@@ -401,6 +402,73 @@ def test_ballots_of_several_runs_show_the_mean_of_the_ranks() -> None:
     assert ax.get_xlabel() == "candidate (in the cells its mean rank over 3 runs, 1 is best)"
 
 
+def scored(reviewer: int, members: list[int], *means: float, **fields: Any) -> Ballot:
+    scores = {
+        f"Response {letter}": {"correct": mean - 1, "clear": mean + 1}
+        for letter, mean in zip("ABC", means, strict=False)
+    }
+    given = ballot(reviewer, members, None)
+    return given.model_copy(update={"scores": scores, **fields})
+
+
+BY_RUBRIC = trace(
+    ballots=[scored(0, [1, 2], 8, 6.25), scored(1, [0, 2], 4, 4), ballot(2, [0, 1], None, "abstained")]
+)
+
+
+@pytest.mark.parametrize("what", [BY_RUBRIC, BY_RUBRIC.ballots_df()], ids=["trace", "frame"])
+def test_ballots_by_a_rubric_show_mean_scores_and_say_so(what: Any) -> None:
+    ax = drawn(plots.ballots(what))
+    assert cells(ax) == {
+        (0, 1): "8.0", (0, 2): "6.25", (1, 0): "4.0", (1, 2): "4.0", (2, 0): "—", (2, 1): "—"
+    }  # fmt: skip
+    assert ax.get_xlabel() == "candidate (in the cells its mean score by the rubric, higher is better)"
+    assert rows(ax) == ["1", "2", "3\nabstained ballot"]
+
+
+def test_higher_scores_have_stronger_shades_also_across_reviewers() -> None:
+    (image,) = plots.ballots(BY_RUBRIC).images
+    shades = image.to_rgba(image.get_array())
+    assert shades[0][1][3] > shades[0][2][3] > shades[1][0][3] == shades[1][2][3] > 0
+    assert shades[2][0][3] == 0
+    (level,) = plots.ballots(trace(ballots=[scored(0, [1, 2], 5, 5)])).images
+    assert level.to_rgba(level.get_array())[0][0][3] > 0.5
+
+
+def test_ballots_by_a_rubric_of_several_runs_show_the_mean_of_the_scores() -> None:
+    other = trace(trace_id="u", ballots=[scored(0, [1, 2], 7, 6), ballot(1, [0, 2], None, "invalid")])
+    ax = plots.ballots(pd.concat([BY_RUBRIC.ballots_df(), other.ballots_df()]))
+    assert cells(ax)[0, 1] == "7.5"
+    assert cells(ax)[0, 2] == "6.12"
+    assert cells(ax)[1, 0] == "4.0"
+    assert ax.get_xlabel() == (
+        "candidate (in the cells its mean score by the rubric over 2 runs, higher is better)"
+    )
+
+
+def test_runs_with_and_without_scores_together_show_ranks() -> None:
+    other = trace(trace_id="u", ballots=[ballot(0, [1, 2], "BA")])
+    ax = plots.ballots(pd.concat([BY_RUBRIC.ballots_df(), other.ballots_df()]))
+    assert cells(ax)[0, 1] == "1.5"
+    assert cells(ax)[1, 0] == "1"
+    assert "mean rank over 2 runs, 1 is best" in ax.get_xlabel()
+
+
+@pytest.mark.parametrize("run", [REVIEWED, BY_RUBRIC], ids=["ranks", "scores"])
+def test_frames_from_before_scores_show_ranks(run: Trace) -> None:
+    older = run.ballots_df().drop(columns=["score", "is_self"])
+    ax = drawn(plots.ballots(older))
+    assert cells(ax)[0, 1] == ("2" if run is REVIEWED else "1")
+    assert ax.get_xlabel() == "candidate (in the cells its rank, 1 is best)"
+
+
+def test_an_own_answer_that_its_reviewer_saw_is_marked() -> None:
+    run = trace(ballots=[scored(0, [0, 1], 8, 6, own=0), ballot(1, [0, 1], None, "invalid")])
+    assert cells(plots.ballots(run)) == {(0, 0): "8.0 (own)", (0, 1): "6.0", (1, 0): "—", (1, 1): "—"}
+    ranked = trace(ballots=[ballot(1, [0, 1], "AB").model_copy(update={"own": 1})])
+    assert cells(plots.ballots(ranked)) == {(0, 0): "1", (0, 1): "2 (own)"}
+
+
 # all of them
 
 ALL = [plots.timeline, plots.cost, plots.tokens, plots.ballots]
@@ -494,7 +562,7 @@ def test_what_cannot_be_drawn_is_refused_with_what_works(plot: Any) -> None:
                     "x": [1],
                     **{
                         name: [1]
-                        for name in plots.TIMED + plots.RANKED + plots.COUNTED + plots.PRICED
+                        for name in plots.TIMED + RANKED + plots.COUNTED + plots.PRICED
                         if name != "status"
                     },
                 }

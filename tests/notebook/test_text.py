@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from composite_lab.notebook.text import escaped, one_line, pre, seconds, tokens, usd, visible
+from composite_lab.notebook.text import escaped, one_line, pre, score, seconds, tokens, usd, visible
 
 BIDI = [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C]
 HIDING = [*BIDI, 0x200B, 0x2060, 0xFEFF, 0xAD, 0x180E, 0x2028, 0x2029, 0xE0041, 0xE0100, 0x3164]
@@ -123,3 +123,10 @@ def test_numbers_have_units_and_the_unknown_is_no_zero() -> None:
         "0.000123 USD", "0.000000 USD", "2.0e-08 USD", "unknown"
     ]  # fmt: skip
     assert [tokens(x) for x in (1234, 1, 0, None)] == ["1,234 tokens", "1 token", "0 tokens", "unknown"]
+
+
+def test_scores_have_one_or_two_decimals_where_those_tell_anything() -> None:
+    assert [score(x) for x in (8, 8.5, 26 / 3, 0, -0.0, 9.999, -2, 10, None)] == [
+        "8.0", "8.5", "8.67", "0.0", "0.0", "10.0", "-2.0", "10.0", "unknown"
+    ]  # fmt: skip
+    assert [score(x) for x in (0.0012, 1e99, float("inf"), float("nan"))] == ["0.0012", "1e+99", "inf", "nan"]

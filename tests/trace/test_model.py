@@ -67,7 +67,7 @@ BALLOTS = st.builds(
     Ballot,
     reviewer=st.integers(0, 9),
     labels=st.lists(ODD_TEXTS, max_size=3),
-    members=st.lists(st.integers(), max_size=3),
+    members=st.lists(st.integers(0), max_size=3),
     ranking=st.none() | st.lists(ODD_TEXTS, max_size=3),
     status=st.sampled_from(["valid", "repaired", "invalid", "abstained", "failed"]),
     source=st.none() | ODD_TEXTS,
@@ -239,6 +239,11 @@ def test_ballot_names_the_seats_behind_its_ranking() -> None:
     )
     assert ballot.ranked_members() == [0, 2, 4]
     assert ballot.model_copy(update={"ranking": None, "status": "invalid"}).ranked_members() == []
+
+
+def test_a_seat_below_0_has_no_label_and_is_refused() -> None:
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        Ballot(reviewer=0, labels=["Response A"], members=[-5], status="invalid")
 
 
 def test_trace_and_result_share_their_totals() -> None:
