@@ -70,6 +70,21 @@ def test_ask_streams_the_answer_to_stdout_and_the_calls_to_stderr(
     assert fake_openai.requests()[-1].body["stream"] is True
 
 
+def test_a_council_scores_by_criteria_and_chooses_an_option(
+    fake_openai: FakeServer, key: dict[str, str]
+) -> None:
+    council = ["--strategy", "council", "--chairman", "openai/chair"]
+    done = run("ask", *council, "--rubric", "clear", "--verdict", "yes", "--verdict", "no", QUESTION, **key)
+    assert done.returncode == 0, done.stderr
+    chosen = done.stdout.splitlines()[-2].removeprefix("VERDICT: ")
+    assert chosen in ("yes", "no")
+    assert f"Verdict: {chosen} · " in done.stderr
+    reviews = [
+        request for request in fake_openai.requests() if '"clear": <1 to 10>' in request.last_user_text
+    ]
+    assert len(reviews) == 3
+
+
 def test_ask_reads_the_question_from_stdin_and_prints_json(
     fake_openai: FakeServer, key: dict[str, str]
 ) -> None:
@@ -109,6 +124,7 @@ def test_saved_traces_are_shown_and_exported(key: dict[str, str], tmp_path: Path
         (["--strategy", "jury", "--aggregator", "openai/a", "Why?"], "unknown strategy 'jury'"),
         (["Why?"], "needs --aggregator MODEL"),
         (["--strategy", "council", "--proposer", "openai/p", "Why?"], "--proposer does not belong"),
+        (["--aggregator", "openai/a", "--verdict", "yes", "Why?"], "--verdict does not belong"),
         (["--aggregator", "nonsense", "Why?"], "no provider for model 'nonsense'"),
         (["--aggregator", "openai/a", "--layers", "0", "Why?"], "layers: "),
         (["--aggregator", "openai/a", "--save", "/no/such/folder/f", "Why?"], "there is no folder"),

@@ -17,6 +17,7 @@ from composite_lab.errors import CompositeError
 from composite_lab.gateway.memory import Remembered, Request, remembering
 from composite_lab.gateway.models import count_tokens, price_of
 from composite_lab.gateway.place import Place
+from composite_lab.trace.frames import content_text
 
 if TYPE_CHECKING:
     from composite_lab.batch.experiment import Experiment
@@ -26,6 +27,9 @@ ASSUMED_TOKENS = 300
 SAMPLED_PROMPTS = 25
 """How many prompts, evenly spaced, stand for all of them."""
 _LABEL = re.compile(r'label="(Response [A-Z]+)"')
+_SCORE_FORM = re.compile(r'\{"Response A": \{.*\}\}', re.DOTALL)
+_CELL = re.compile(r"<(-?[\d.e+-]+) to -?[\d.e+-]+>")
+_OPTION = re.compile(r"^- (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -153,9 +157,13 @@ def _text(messages: list[dict[str, Any]], place: Place, length: int) -> str:
     """An answer of about that many tokens, in the form that its reader looks for."""
     if place.stage == STAGE:
         return '{"reason": "made up", "score": null, "better": "tie"}'
-    text = "word " * length
+    text, asked = "word " * length, content_text(messages[-1]["content"]) or ""
+    if place.role == "reviewer" and (form := _SCORE_FORM.search(asked)):
+        scores = _CELL.sub(r"\1", form[0])
+        return f"{text}\n\n{scores}"
     if place.role == "reviewer":
-        labels = _LABEL.findall(str(messages[-1]["content"]))
-        lines = [f"{number}. {label}" for number, label in enumerate(labels, 1)]
-        text += "\n\nFINAL RANKING:\n" + "\n".join(lines)
+        lines = [f"{number}. {label}" for number, label in enumerate(_LABEL.findall(asked), 1)]
+        return f"{text}\n\nFINAL RANKING:\n" + "\n".join(lines)
+    if "VERDICT:" in asked and (options := _OPTION.findall(asked)):
+        return f"{text}\n\nVERDICT: {options[-1]}\nCONFIDENCE: 0.5"
     return text

@@ -39,6 +39,14 @@ def ask(
     ] = None,
     member: SeatNames = None,
     reviewer: SeatNames = None,
+    rubric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CRITERION", help="Council: score answers by it. May be given several times."),
+    ] = None,
+    verdict: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OPTION", help="Council: choose it or another; give two or more."),
+    ] = None,
     system: Annotated[str | None, typer.Option(help="A system prompt.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Of the final call.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Of the final call.")] = None,
@@ -51,7 +59,13 @@ def ask(
     """Ask real models. Keys come from the environment, as LiteLLM reads them (OPENAI_API_KEY, …)."""
     options: dict[str, dict[str, Any]] = {
         "moa": {"aggregator": aggregator, "proposers": proposer, "layers": layers, "samples": samples},
-        "council": {"chairman": chairman, "members": member, "reviewers": reviewer},
+        "council": {
+            "chairman": chairman,
+            "members": member,
+            "reviewers": reviewer,
+            "rubric": rubric,
+            "verdict": verdict,
+        },
     }
     params = {"temperature": temperature, "max_tokens": max_tokens, "api_base": api_base}
     limits = {"timeout_s": timeout_s, "max_cost_usd": max_cost_usd}

@@ -17,6 +17,7 @@ from composite_lab.seats import Frozen, Seat, describe, unknown_name
 from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.council import Council
 from composite_lab.strategies.moa import MoA
+from composite_lab.strategies.rubric import Rubric, names_criteria
 
 STRATEGIES: dict[str, type[Strategy]] = {MoA.kind: MoA, Council.kind: Council}
 Configuration = TypeVar("Configuration", bound=Frozen)
@@ -149,7 +150,9 @@ class Reader:
     def _nested(self, model: type[Frozen], value: Any, path: KeyPath) -> Any:
         if isinstance(value, list):
             return [self._nested(model, item, (*path, index)) for index, item in enumerate(value)]
-        return self.options(model, value, path) if isinstance(value, dict) else value
+        if not isinstance(value, dict) or (model is Rubric and names_criteria(value)):
+            return value
+        return self.options(model, value, path)
 
     def _bundle_named(self, name: Any, path: KeyPath) -> dict[str, Any]:
         if isinstance(name, str) and name in self.bundles:

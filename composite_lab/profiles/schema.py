@@ -12,6 +12,10 @@ from composite_lab.seats import Frozen, Seat
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"type": "string", "pattern": f"^{VARIABLE.replace('.', '[.]')}.+$"}
+_CRITERIA = [
+    {"type": "array", "items": {"type": "string"}, "minItems": 1},
+    {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1},
+]
 _NOT_TEXT = ("number", "integer", "boolean")
 
 
@@ -39,6 +43,9 @@ def profiles_schema() -> dict[str, Any]:
     provider = {"type": "string", "description": "The name of a bundle under `providers`."}
     seat["properties"]["provider"] = provider
     defs["Seat"] = {"anyOf": [{"type": "string", "minLength": 1}, seat]}
+    rubric = defs["Rubric"]
+    rubric["properties"]["criteria"] = {"anyOf": _CRITERIA}
+    defs["Rubric"] = {"anyOf": [*_CRITERIA, rubric]}
     defs["Provider"] = {
         "description": "Fields of Seats that share an endpoint; the seat's own win.",
         "type": "object",

@@ -35,19 +35,23 @@ RuleName = Literal["borda", "mean_rank", "kemeny_young", "schulze", "bradley_ter
 class Council(Strategy):
     """A council: opinions, a blind review of each by the others, and the chairman's synthesis.
 
-    Without `members` the chairman's model sits three times; without `reviewers` the members whose
-    opinion came review. A reviewer sees the answers of the others, and with `self_review` its own
-    among them, under neutral labels in an order drawn from `shuffle_seed` and the question, balanced
-    over the reviewers. A ranking that cannot be read is asked for again, `repairs` times at most. With
-    `canary` each reviewer of one answer is asked once more, with an instruction planted in a copy of
-    it, and the trace tells who obeyed; neither ballots nor chairman see it. With a `rubric` reviewers
-    score each answer by its criteria instead of ranking them. `ranking` is the rule that makes standings
-    of the ballots (with a rubric `mean_score`, if none is named), `reviewer_weights` what each reviewer's
-    ballot counts (1 each). With `verdict`, options to choose from, members and chairman each close with
-    one of them and a confidence; a chairman whose choice cannot be read is asked again as reviewers are,
-    and `Result.verdict` holds what came of it. With one opinion left the review is skipped; with fewer
-    than `min_members` the run fails. `n` members make 2n + 1 calls, and those that repairs and the canary
-    take.
+    `n` members make 2n + 1 calls, and those that repairs and the canary take. With one opinion left the
+    review is skipped; with fewer than `min_members` the run fails.
+
+    Who sits: without `members` the chairman's model three times; without `reviewers` the members whose
+    opinion came review. A reviewer sees the answers of the others, and with `self_review` its own among
+    them, under neutral labels in an order drawn from `shuffle_seed` and the question, balanced over the
+    reviewers.
+
+    What they give: a ranking or, with a `rubric`, scores by its criteria. What cannot be read is asked for
+    again, `repairs` times at most. `ranking` is the rule that makes standings of it (with a rubric
+    `mean_score`, if none is named), `reviewer_weights` what each reviewer's ballot counts (1 each). With
+    `canary` each reviewer of one answer is asked once more, with an instruction planted in a copy of it,
+    and the trace tells who obeyed; neither ballots nor chairman see that.
+
+    What the council answers: a text or, with `verdict`, a choice among these options. Then members and
+    chairman close with one of them and a confidence, a chairman whose choice cannot be read is asked
+    again like a reviewer, and `Result.verdict` holds what came of it.
     """
 
     kind: ClassVar[str] = "council"
@@ -76,7 +80,7 @@ class Council(Strategy):
         return given
 
     @model_validator(mode="after")
-    def _enough_members(self) -> Self:
+    def _options_fit(self) -> Self:
         sitting = len(self.members) or DEFAULT_MEMBERS
         if self.min_members > sitting:
             raise ValueError(f"min_members={self.min_members} can never be met by {sitting} members")

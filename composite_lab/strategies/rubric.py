@@ -39,7 +39,7 @@ class Rubric(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _criteria_alone(cls, given: Any) -> Any:
-        if _names_criteria(given):
+        if names_criteria(given):
             given = {"criteria": given}
         criteria = given.get("criteria") if isinstance(given, Mapping) else None
         if _is_list(criteria):
@@ -114,6 +114,16 @@ def read_scores(text: str, labels: Sequence[str], rubric: Rubric) -> Parsed:
         return Parsed(None, source="json", problem=str(fault))
 
 
+def names_criteria(given: Any) -> bool:
+    """Whether this is a rubric's criteria alone: a list, or a mapping of names to texts."""
+    if _is_list(given):
+        return True
+    if not isinstance(given, Mapping) or not given:
+        return False
+    # Each field of a rubric holds more than a text.
+    return all(isinstance(meaning, str) for meaning in given.values())
+
+
 def _sheet(value: Any, labels: Labels) -> list[tuple[str, Any]] | None:
     """The entries of a JSON object if any of its keys is a label, also one level down."""
     if not isinstance(value, Pairs):
@@ -162,15 +172,6 @@ def _number(value: Any, where: str, scale: tuple[float, float]) -> float:
         given = "an object or a list" if isinstance(value, list) else f"{value!r:.40}"
         raise ValueError(f"{where}: {given} is no number from {low:g} to {high:g}")
     return float(value)
-
-
-def _names_criteria(given: Any) -> bool:
-    if _is_list(given):
-        return True
-    if not isinstance(given, Mapping) or not given:
-        return False
-    # Each field of a rubric holds more than a text.
-    return all(isinstance(meaning, str) for meaning in given.values())
 
 
 def _is_list(given: Any) -> TypeGuard[Sequence[Any]]:

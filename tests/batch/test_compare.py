@@ -259,6 +259,20 @@ def test_an_estimate_counts_what_would_be_sent_and_sends_nothing(
     assert after.frame.kept_calls.sum() == 7 * len(QUESTIONS)
 
 
+@pytest.mark.parametrize(
+    "options", [{"rubric": {"clear": "Is it?"}}, {"verdict": ["yes", "no - not yet"]}, {"canary": True}]
+)
+def test_an_estimate_takes_it_that_scores_and_verdicts_can_be_read(
+    fake_openai: FakeServer, seat: SeatMaker, options: dict[str, Any]
+) -> None:
+    strategies = {
+        "council": lab.Council(chairman=seat("c"), members=[seat("a"), seat("b"), seat("d")], **options)
+    }
+    before = lab.estimate(strategies, QUESTIONS)
+    run(strategies)
+    assert before.calls == sent(fake_openai)
+
+
 def test_two_processes_share_a_store(fake_openai: FakeServer, seat: SeatMaker, tmp_path: Path) -> None:
     script = (
         "import sys, composite_lab as lab\n"

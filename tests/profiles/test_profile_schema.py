@@ -53,6 +53,26 @@ def test_the_example_is_valid_by_the_schema_and_a_typo_is_not(example: Example) 
     assert errors_of(content) == ["$.profiles.fast"]
 
 
+@pytest.mark.parametrize(
+    "rubric",
+    [
+        ["correct", "clear"],
+        {"correct": "Is it true?"},
+        {"criteria": ["correct"], "scale": [1, 5]},
+        {"criteria": {"correct": "Is it true?"}},
+    ],
+)
+def test_a_file_may_write_a_rubric_in_each_of_its_forms(write: Writer, rubric: Any) -> None:
+    content = {"profiles": {"p": {"strategy": "council", "chairman": "openai/a", "rubric": rubric}}}
+    assert errors_of(content) == []
+    lab.load_profiles(write(json.dumps(content)))
+    profile = lab.profile("p")
+    assert isinstance(profile, lab.Council)
+    assert profile.rubric == lab.Council(chairman="openai/a", rubric=rubric).rubric
+    content["profiles"]["p"]["rubric"] = 3
+    assert len(errors_of(content)) == 1
+
+
 @pytest.mark.parametrize("strategy", [lab.MoA, lab.Council])
 def test_the_schema_knows_every_option_that_can_be_written(
     strategy: type[lab.MoA] | type[lab.Council],
