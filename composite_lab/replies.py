@@ -36,13 +36,14 @@ def read_message(response: Any) -> dict[str, Any]:
 
 def read_answer(response: Any) -> dict[str, Any]:
     """The Call fields that hold the answer: text, reasoning, tool calls, finish reason, model."""
-    message = response.choices[0].message if response.choices else None
-    tool_calls = getattr(message, "tool_calls", None)
+    choice = response.choices[0] if response.choices else None
+    # Not by getattr: LiteLLM deletes fields that are empty, and pydantic searches long for what is not there.
+    message = vars(choice.message) if choice else {}
     return {
-        "text": printable_in(getattr(message, "content", None)),
-        "reasoning": printable_in(getattr(message, "reasoning_content", None)),
-        "tool_calls": read_message(response)["tool_calls"] if tool_calls else [],
-        "finish_reason": response.choices[0].finish_reason if response.choices else None,
+        "text": printable_in(message.get("content")),
+        "reasoning": printable_in(message.get("reasoning_content")),
+        "tool_calls": read_message(response)["tool_calls"] if message.get("tool_calls") else [],
+        "finish_reason": choice.finish_reason if choice else None,
         "response_model": response.model,
         "cache_hit": is_from_cache(response),
     }

@@ -20,7 +20,7 @@ from composite_lab.gateway.models import cost_of, provider_of, recordable
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing, Place
 from composite_lab.gateway.quiet import let_worker_go
 from composite_lab.redaction import printable
-from composite_lab.replies import Reply, is_from_cache, price, read_answer, read_usage
+from composite_lab.replies import Reply, price, read_answer, read_usage
 from composite_lab.seats import Seat, reveal
 from composite_lab.trace.call import Call, Status
 from composite_lab.trace.events import Observer, ReasoningDelta, TextDelta, ToolCallDelta
@@ -163,13 +163,14 @@ class Attempt:
                 )
 
     def _succeed(self, response: Any) -> Reply:
+        answer = read_answer(response)
         if self.seat.is_composite:
             money: dict[str, Any] = {"usage_source": "children"}
         else:
             usage = read_usage(response)
             litellm_cost = cost_of(response, self.seat.model)
-            money = usage | price(self.seat, usage, litellm_cost, is_from_cache(response))
-        call = Call(**self._facts("ok"), **read_answer(response), **money)
+            money = usage | price(self.seat, usage, litellm_cost, answer["cache_hit"])
+        call = Call(**self._facts("ok"), **answer, **money)
         self.gateway.record(call)
         return Reply(call, response)
 

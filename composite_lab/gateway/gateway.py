@@ -67,8 +67,9 @@ class Gateway:
         self._depth: int = self._enclosing.gateway._depth + 1 if self._enclosing else 1
         self.started_at = datetime.now(UTC)
         self._start = time.perf_counter()
+        capped = self._capped()
         for seat in seats:
-            self._check(seat)
+            self._check(seat, capped)
 
     def elapsed_s(self) -> float:
         """Seconds since the run began."""
@@ -231,7 +232,7 @@ class Gateway:
         memory = MEMORY.get()
         return memory is not None and memory.has_cap
 
-    def _check(self, seat: Seat) -> None:
+    def _check(self, seat: Seat, capped: bool) -> None:
         if self._depth + nesting_depth(seat.model) > MAX_DEPTH:
             raise ConfigError(
                 f"{seat.model!r} nests composites deeper than {MAX_DEPTH}: use a plain model further out"
@@ -239,7 +240,7 @@ class Gateway:
         if seat.plain_model is None:  # a profile: the run inside of this call checks its models
             return
         provider_of(seat.plain_model)
-        if self._capped():
+        if capped:
             check_price(seat)
 
     @property

@@ -39,7 +39,7 @@ async def plant(
         )
         for review in shown
     ]
-    names = {review.reviewer: review.ballot().names for review in shown}
+    names = {review.reviewer: review.ballot.names for review in shown}
 
     def in_common_labels(call: Call) -> str:
         return relabel(call.text or "", names[call.seat])
@@ -53,7 +53,7 @@ async def plant(
 
 
 def _trial(review: Review, member: int, call: Call | None, code: str) -> CanaryTrial:
-    ballot = review.ballot()
+    ballot = review.ballot
     rank_before = ballot.ranks().get(member)
     if call is None:
         return CanaryTrial(reviewer=review.reviewer, rank_before=rank_before)

@@ -160,7 +160,7 @@ class Council(Strategy):
             if order
         ]
         reviews = await hold(run, reviews, self.repairs)
-        run.ballots = [review.ballot() for review in reviews]
+        run.ballots = [review.ballot for review in reviews]
         if not any(ballot.is_usable for ballot in run.ballots):
             run.degrade("no reviewer gave a usable ballot, so there are no standings")
         run.standings = standings(

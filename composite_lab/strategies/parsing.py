@@ -48,6 +48,9 @@ _WITHIN_QUOTES = re.compile(r"[\"“][^\"“”\n]{0,300}[\"”]")
 _BLANK_BALLOT = re.compile(
     r"\W{0,6}(?:I\s)?(?:abstain(?:ed|s|ing)?|abstention|none|n/a|no\sranking)\W{0,6}", re.IGNORECASE
 )
+# Neither thinking, a quotation, a code fence nor an introduction of somebody else's words.
+_BEFORE_A_PLAIN_BALLOT = re.compile(r"(?:[^<>\"“”`~]*[^<>\"“”`~:\s*_]\s*\n)?")
+_PLAIN_LABEL = re.compile("Response [A-Z]{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,28 @@ def read_ranking(text: str, labels: Sequence[str]) -> Parsed:
     missing or unknown is never guessed. Never raises, whatever the text, and takes time in proportion to
     its length.
     """
+    if (ranking := _as_asked(text, labels)) is not None:
+        return Parsed(ranking, "numbered list")
+    return _read_freely(text, labels)
+
+
+def _as_asked(text: str, labels: Sequence[str]) -> list[str] | None:
+    """The ranking of a reply that ends exactly as the prompt asks, with nothing in it that needs care.
+
+    Most replies do, and to read one freely takes ten times as long. `_read_freely` says the same of them.
+    """
+    before, heading, ranked = text.rpartition("FINAL RANKING:\n")
+    if not heading or not _BEFORE_A_PLAIN_BALLOT.fullmatch(before):
+        return None
+    lines = ranked.removesuffix("\n").split("\n")
+    if not all(line.startswith(f"{number}. ") for number, line in enumerate(lines, 1)):
+        return None
+    ranking = [line.partition(" ")[2] for line in lines]
+    exact = sorted(ranking) == sorted(labels) and all(map(_PLAIN_LABEL.fullmatch, ranking))
+    return ranking if exact and len(set(ranking)) == len(ranking) else None
+
+
+def _read_freely(text: str, labels: Sequence[str]) -> Parsed:
     names = Labels(labels)
     if not names.shown or not names.distinct:
         return Parsed(None, problem=f"the labels {names.shown!r:.200} are none or not distinct")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from composite_lab.strategies.rules import SCORE_RULES, borda
 from composite_lab.strategies.tally import Order, levels
@@ -28,15 +29,14 @@ def relabel(text: str, names: dict[str, str]) -> str:
     if not names:
         return text
     letters = {_letter(old): _letter(new) for old, new in names.items()}
-    one = "|".join(map(re.escape, sorted(letters, key=len, reverse=True)))
-    more = rf"(?:(?:\s*[,/]\s*|,?\s+(?:and|or|&)\s+)(?:{one})\b)*"
-    pattern = rf"\b((?i:response) )({one})\b|\b((?i:responses) )((?:{one})\b{more})"
+    one, some = _patterns(frozenset(letters))
 
     def renamed(found: re.Match[str]) -> str:
-        word, which = (found[1], found[2]) if found[1] else (found[3], found[4])
-        return word + re.sub(rf"\b(?:{one})\b", lambda letter: letters[letter[0]], which)
+        if found[1]:
+            return found[1] + letters[found[2]]
+        return found[3] + one.sub(lambda letter: letters[letter[0]], found[4])
 
-    return re.sub(pattern, renamed, text)
+    return some.sub(renamed, text)
 
 
 def standings(
@@ -50,18 +50,21 @@ def standings(
     usable = [ballot for ballot in ballots if ballot.is_usable]
     orders = [ballot.preference() for ballot in usable]
     counted = [weights[ballot.reviewer] for ballot in usable] if weights else None
-    plain = {placed.candidate: placed for placed in borda(orders, candidates=members)}
+    own = unweighted = borda(orders, candidates=members)
+    shares = unweighted.scores
+    if rule != "borda" or counted:
+        own = SCORE_RULES[rule](orders, weights=counted, candidates=members)
     return [
         Standing(
             member=member,
             label=label(member),
             place=place,
             score=score,
-            borda=plain[member].score,
+            borda=shares[member],
             mean_rank=_mean_position(member, orders),
             ballots=sum(member in order for order in orders),
         )
-        for member, score, place in SCORE_RULES[rule](orders, weights=counted, candidates=members)
+        for member, score, place in own
     ]
 
 
@@ -80,6 +83,15 @@ def _standing_line(standing: Standing, rule: str, weighted: bool) -> str:
         return told
     score = "none" if standing.score is None else f"{standing.score:.2f}"
     return f"{told}; {_SCORES[rule]}{', reviewers weighted' if weighted else ''}: {score}"
+
+
+@lru_cache(maxsize=256)
+def _patterns(letters: frozenset[str]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What finds one of the letters, and what finds one or several behind their word."""
+    one = "|".join(map(re.escape, sorted(letters, key=len, reverse=True)))
+    more = rf"(?:(?:\s*[,/]\s*|,?\s+(?:and|or|&)\s+)(?:{one})\b)*"
+    some = rf"\b((?i:response) )({one})\b|\b((?i:responses) )((?:{one})\b{more})"
+    return re.compile(rf"\b(?:{one})\b"), re.compile(some)
 
 
 def _mean_position(member: int, orders: Sequence[Order]) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from composite_lab.replies import Reply
 from composite_lab.seats import Seat
@@ -35,9 +36,10 @@ class Review:
         """The labels in the order shown."""
         return [label(position) for position in range(len(self.members))]
 
+    @cached_property
     def ballot(self) -> Ballot:
         """The ballot as it stands; a review that was read at last keeps the problem it had at first."""
-        parsed = self._parsed()
+        parsed = self._parsed
         return Ballot(
             reviewer=self.reviewer,
             own=self.own,
@@ -54,7 +56,7 @@ class Review:
 
     def told(self) -> str:
         """What the reviewer said, in the labels that candidates have for everybody."""
-        ballot = self.ballot()
+        ballot = self.ballot
         said = relabel(self.replies[0].text, ballot.names)
         if ballot.status != "repaired":
             return said
@@ -63,11 +65,12 @@ class Review:
     def asking_again(self) -> Job:
         """The request for a ballot that can be read."""
         answered = self.replies[-1]
-        problem = self._parsed()[-1].problem
+        problem = self._parsed[-1].problem
         prompt = self.form.ask_again(problem, self.labels)
         said: Message = {"role": "assistant", "content": answered.text}
         return Job(self.seat, [*self.messages, said, {"role": "user", "content": prompt}], self.reviewer)
 
+    @cached_property
     def _parsed(self) -> list[Parsed]:
         return [self.form.read(reply.text, self.labels) for reply in self.replies]
 
@@ -93,13 +96,13 @@ async def hold(run: Run, reviews: list[Review], repairs: int) -> list[Review]:
 
     Asking again is another round of the stage. Who abstains or fails is not asked again.
     """
-    names = {review.reviewer: review.ballot().names for review in reviews}
+    names = {review.reviewer: review.ballot.names for review in reviews}
 
     def in_common_labels(call: Call) -> str:
         return relabel(call.text or "", names[call.seat])
 
     for round_ in range(repairs + 1):
-        asked = reviews if round_ == 0 else [each for each in reviews if each.ballot().status == "invalid"]
+        asked = reviews if round_ == 0 else [each for each in reviews if each.ballot.status == "invalid"]
         if not asked:
             break
         jobs = [

@@ -168,14 +168,14 @@ class Run:
         """
         strategy = self.strategy
         try:
-            reply = await self._converse(messages)
+            reply, message = await self._converse(messages)
         except CallFailed as failure:
             if strategy.on_final_failure == "raise" or fallback is None:
                 raise
             why = f"the {strategy.final_role} failed ({failure.call.error_type})"
             self.degrade(f"{why}: the best answer stands in")
             return Answer({"role": "assistant", "content": fallback}, None)
-        return Answer(read_message(reply.response), reply.response)
+        return Answer(message, reply.response)
 
     async def conclude_again(self, answer: Answer, messages: list[Message], prompt: str) -> Answer:
         """The final model's answer with what it adds when it is asked on with `prompt`.
@@ -186,14 +186,14 @@ class Run:
         said: Message = {"role": "assistant", "content": answer.text}
         asked = [*messages, said, {"role": "user", "content": prompt}]
         try:
-            reply = await self._converse(asked, before=BETWEEN)
+            reply, _ = await self._converse(asked, before=BETWEEN)
         except CallFailed as failure:
             self.degrade(f"asked again, the {self.strategy.final_role} failed ({failure.call.error_type})")
             return answer
         reply.response.choices[0].message.content = f"{answer.text}{BETWEEN}{reply.text}"
         return Answer(read_message(reply.response), reply.response)
 
-    async def _converse(self, messages: list[Message], before: str = "") -> Reply:
+    async def _converse(self, messages: list[Message], before: str = "") -> tuple[Reply, Message]:
         strategy, params = self.strategy, self.params
         for round_ in count():
             place = Place(strategy.final_stage, strategy.final_role, self._final_round)
@@ -206,14 +206,14 @@ class Run:
             message = read_message(reply.response)
             calls = message.get("tool_calls")
             if not calls or strategy.tool_executor is None:
-                return reply
+                return reply, message
             if round_ == strategy.max_tool_iterations:
                 if strategy.on_tool_limit == "last":
                     rounds = "1 round" if round_ == 1 else f"{round_} rounds"
                     self.degrade(f"the {strategy.final_role} still asked for tools after {rounds}")
                     for event in held:
                         self.emit(event)
-                    return reply
+                    return reply, message
                 limit = f"max_tool_iterations={round_}"
                 rounds = "round" if round_ == 1 else "rounds"
                 raise ToolLoopError(f"the {strategy.final_role} still asked for tools after {limit} {rounds}")

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import combinations
 from typing import NamedTuple
 
@@ -105,15 +106,19 @@ class Tally:
         """Those that compare anything, each with its weight as an even number: halves, too, sum exactly."""
         self.compared = sorted({member for order, _ in self.ballots for member in order})
         """The candidates that they compare."""
-        self._preferred = Counter[tuple[int, int]]()
+
+    @cached_property
+    def _preferred(self) -> Counter[tuple[int, int]]:
+        preferred = Counter[tuple[int, int]]()
         for order, weight in self.ballots:
             places = {member: place for place, level in enumerate(levels(order)) for member in level}
             for one, other in combinations(places, 2):
                 if places[one] == places[other]:
-                    self._preferred[one, other] += weight // 2
-                    self._preferred[other, one] += weight // 2
+                    preferred[one, other] += weight // 2
+                    preferred[other, one] += weight // 2
                 else:
-                    self._preferred[one, other] += weight
+                    preferred[one, other] += weight
+        return preferred
 
     def preferred(self, one: int, other: int) -> int:
         """The weight of the ballots that put `one` before `other`, and half that of those that level them."""
@@ -132,17 +137,21 @@ class Tally:
 
         A rival on its level is half beaten.
         """
-        totals = dict.fromkeys(self.compared, Fraction())
+        beaten: dict[int, Counter[int]] = {candidate: Counter() for candidate in self.compared}
         weights = dict.fromkeys(self.compared, 0)
         for order, weight in self.ballots:
-            behind = len(order)
+            behind, rivals = len(order), len(order) - 1
             for level in levels(order):
                 behind -= len(level)
-                beaten = behind + Fraction(len(level) - 1, 2)
                 for candidate in level:
-                    totals[candidate] += weight * beaten / (len(order) - 1)
+                    # Weights are even, so that halves stay whole.
+                    beaten[candidate][rivals] += weight * behind + weight // 2 * (len(level) - 1)
                     weights[candidate] += weight
-        return {candidate: totals[candidate] / weights[candidate] for candidate in self.compared}
+        return {
+            candidate: sum((Fraction(won, rivals) for rivals, won in beaten[candidate].items()), Fraction())
+            / weights[candidate]
+            for candidate in self.compared
+        }
 
 
 def levels(order: Order) -> tuple[tuple[int, ...], ...]:

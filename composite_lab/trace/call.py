@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from statistics import fmean
 from string import ascii_uppercase
 from typing import Any, Literal
@@ -25,6 +26,7 @@ class Record(BaseModel):
         return repr(self)
 
 
+@cache
 def label(index: int) -> str:
     """The neutral label of a candidate: Response A … Response Z, Response AA, Response AB …"""
     letters = ""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composite_lab.strategies.parsing import parse_ranking, read_ranking
+from composite_lab.strategies.parsing import Parsed, _as_asked, _read_freely, parse_ranking, read_ranking
 from composite_lab.trace.call import label
 
 A, B, C = LABELS = [label(index) for index in range(3)]
@@ -128,6 +128,22 @@ def test_fuzz_of_100_000_texts_gives_permutations_or_none() -> None:
             assert parsed.problem is None, text
             assert not parsed.abstained, text
     assert 5_000 < accepted < 90_000
+
+
+def test_the_short_way_reads_what_the_long_way_reads() -> None:
+    draw = random.Random(4)
+    short = 0
+    for _ in range(20_000):
+        listed = "\n".join(f"{place}. {name}" for place, name in enumerate(draw.sample(LABELS, 3), 1))
+        before = "".join(draw.choices([*PIECES, *BALLOTS], k=draw.randint(0, 6)))
+        text = list(f"{before}{draw.choice(['', chr(10)])}{HEAD}{listed}{draw.choice(['', chr(10), ' '])}")
+        for _ in range(draw.choice([0, 0, 0, 1, 2])):
+            text[draw.randrange(len(text))] = draw.choice('\n:"<>`*_-. 123ABC')
+        ranking = _as_asked("".join(text), LABELS)
+        if ranking is not None:
+            short += 1
+            assert _read_freely("".join(text), LABELS) == Parsed(ranking, "numbered list")
+    assert short > 500
 
 
 @pytest.mark.parametrize("numbers", [True, False])

@@ -77,6 +77,8 @@ def without_thinking(text: str) -> str:
     A closing tag without an opening one ends thinking that began in the prompt, as some chat templates
     have it.
     """
+    if "<" not in text:
+        return text
     kept: list[str] = []
     depth, position = 0, 0
     tags = list(_THINKING.finditer(text))
@@ -97,6 +99,8 @@ def without_thinking(text: str) -> str:
 
 def without_blocks(text: str) -> str:
     """The text without the blocks of `prompts.enclose` and without `<quote>` and `<blockquote>`."""
+    if "<" not in text:
+        return text
     kept: list[str] = []
     position = 0
     folded = text.lower()
@@ -119,6 +123,8 @@ def without_quotations(text: str) -> str:
     A quotation within a line is kept: it can hide no heading. Of two opening quotes in a row the first
     was a stray one.
     """
+    if '"' not in text and "“" not in text:
+        return text
     spans: list[tuple[int, int]] = []
     opening = {found.start() for found in _OPENS_QUOTATION.finditer(text)}
     closing = {found.start() for found in _CLOSES_QUOTATION.finditer(text)}
