@@ -39,7 +39,7 @@ async def plant(
         )
         for review in shown
     ]
-    names = {review.reviewer: review.ballot.names for review in shown}
+    names = {review.reviewer: review.names for review in shown}
 
     def in_common_labels(call: Call) -> str:
         return relabel(call.text or "", names[call.seat])

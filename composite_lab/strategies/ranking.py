@@ -51,7 +51,7 @@ def standings(
     orders = [ballot.preference() for ballot in usable]
     counted = [weights[ballot.reviewer] for ballot in usable] if weights else None
     own = unweighted = borda(orders, candidates=members)
-    shares = unweighted.scores
+    shares, positions = unweighted.scores, _mean_positions(orders)
     if rule != "borda" or counted:
         own = SCORE_RULES[rule](orders, weights=counted, candidates=members)
     return [
@@ -61,7 +61,7 @@ def standings(
             place=place,
             score=score,
             borda=shares[member],
-            mean_rank=_mean_position(member, orders),
+            mean_rank=positions.get(member),
             ballots=sum(member in order for order in orders),
         )
         for member, score, place in own
@@ -94,19 +94,16 @@ def _patterns(letters: frozenset[str]) -> tuple[re.Pattern[str], re.Pattern[str]
     return re.compile(rf"\b(?:{one})\b"), re.compile(some)
 
 
-def _mean_position(member: int, orders: Sequence[Order]) -> float | None:
-    positions = [_position(member, order) for order in orders if member in order and len(order) > 1]
-    return sum(positions) / len(positions) if positions else None
-
-
-def _position(member: int, order: Order) -> float:
-    """The place in an order; level ones stand in the middle of their places."""
-    before = 0
-    for level in levels(order):
-        if member in level:
-            return before + (len(level) + 1) / 2
-        before += len(level)
-    raise ValueError(f"{member} is not in the order {order!r}")
+def _mean_positions(orders: Sequence[Order]) -> dict[int, float]:
+    """The mean place of each candidate over the orders that compare it; level ones share the middle one."""
+    positions: dict[int, list[float]] = {}
+    for order in orders:
+        before = 0
+        for level in levels(order) if len(order) > 1 else ():
+            for member in level:
+                positions.setdefault(member, []).append(before + (len(level) + 1) / 2)
+            before += len(level)
+    return {member: sum(found) / len(found) for member, found in positions.items()}
 
 
 def _letter(name: str) -> str:

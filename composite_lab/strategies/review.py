@@ -30,11 +30,18 @@ class Review:
     form: Form = field(repr=False)
     messages: list[Message] = field(repr=False)
     replies: list[Reply] = field(default_factory=list)
+    said: list[str] = field(default_factory=list, repr=False)
+    """The texts of the replies in the labels that candidates have for everybody."""
 
     @property
     def labels(self) -> list[str]:
         """The labels in the order shown."""
         return [label(position) for position in range(len(self.members))]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """For each label as shown, the one that the candidate has for everybody."""
+        return dict(zip(self.labels, map(label, self.members), strict=True))
 
     @cached_property
     def ballot(self) -> Ballot:
@@ -56,11 +63,9 @@ class Review:
 
     def told(self) -> str:
         """What the reviewer said, in the labels that candidates have for everybody."""
-        ballot = self.ballot
-        said = relabel(self.replies[0].text, ballot.names)
-        if ballot.status != "repaired":
-            return said
-        return f"{said}\n\nAsked again, this reviewer gave: {self.form.told(ballot)}"
+        if self.ballot.status != "repaired":
+            return self.said[0]
+        return f"{self.said[0]}\n\nAsked again, this reviewer gave: {self.form.told(self.ballot)}"
 
     def asking_again(self) -> Job:
         """The request for a ballot that can be read."""
@@ -96,10 +101,12 @@ async def hold(run: Run, reviews: list[Review], repairs: int) -> list[Review]:
 
     Asking again is another round of the stage. Who abstains or fails is not asked again.
     """
-    names = {review.reviewer: review.ballot.names for review in reviews}
+    names = {review.reviewer: review.names for review in reviews}
+    said: dict[str, str] = {}
 
     def in_common_labels(call: Call) -> str:
-        return relabel(call.text or "", names[call.seat])
+        said[call.call_id] = relabel(call.text or "", names[call.seat])
+        return said[call.call_id]
 
     for round_ in range(repairs + 1):
         asked = reviews if round_ == 0 else [each for each in reviews if each.ballot.status == "invalid"]
@@ -111,7 +118,13 @@ async def hold(run: Run, reviews: list[Review], repairs: int) -> list[Review]:
         replies = await run.stage(STAGE, ROLE, jobs, quorum=0, round_=round_, wording=in_common_labels)
         came = {each.reviewer: reply for each, reply in zip(asked, replies, strict=True) if reply is not None}
         reviews = [
-            replace(each, replies=[*each.replies, came[each.reviewer]]) if each.reviewer in came else each
+            replace(
+                each,
+                replies=[*each.replies, came[each.reviewer]],
+                said=[*each.said, said[came[each.reviewer].call.call_id]],
+            )
+            if each.reviewer in came
+            else each
             for each in reviews
         ]
     return reviews
