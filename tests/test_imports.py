@@ -22,7 +22,7 @@ FLOORS = [
     ["replies", "gateway.place", "gateway.retrying", "gateway.models", "gateway.memory", "gateway.quiet",
      "gateway.attempt", "gateway.gateway"],
     ["tools"],
-    ["strategies.run", "strategies.handle", "strategies.base", "strategies.replay"],
+    ["strategies.stage", "strategies.run", "strategies.handle", "strategies.base", "strategies.replay"],
     ["strategies.review", "strategies.canary", "strategies.verdict"],
     ["strategies.moa", "strategies.council", "strategies.single"],
     ["profiles.document", "profiles.references", "profiles.file", "profiles.registry", "profiles.schema"],

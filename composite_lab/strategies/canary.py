@@ -9,7 +9,8 @@ from composite_lab.gateway.memory import digest
 from composite_lab.strategies.forms import Form
 from composite_lab.strategies.ranking import relabel
 from composite_lab.strategies.review import ROLE, Review, review_messages
-from composite_lab.strategies.run import Job, Run
+from composite_lab.strategies.run import Run
+from composite_lab.strategies.stage import Job
 from composite_lab.trace.call import Call, Canary, CanaryTrial
 
 STAGE = "canary"

@@ -23,7 +23,8 @@ from composite_lab.strategies.prompts import CouncilPrompts, CouncilPromptsLike,
 from composite_lab.strategies.ranking import standing_lines, standings
 from composite_lab.strategies.review import Review, hold, review_messages
 from composite_lab.strategies.rubric import Rubric, RubricLike
-from composite_lab.strategies.run import Answer, Job, Run
+from composite_lab.strategies.run import Answer, Run
+from composite_lab.strategies.stage import Job
 from composite_lab.strategies.verdict import Choosing, options_fault
 from composite_lab.trace.call import label
 

@@ -15,7 +15,8 @@ from composite_lab.seats import Seat, SeatLike
 from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.conversation import Message, with_material
 from composite_lab.strategies.prompts import MoAPrompts, MoAPromptsLike, enclose
-from composite_lab.strategies.run import Answer, Job, Run
+from composite_lab.strategies.run import Answer, Run
+from composite_lab.strategies.stage import Job
 
 SELF_MOA_SAMPLES = 3
 

@@ -12,7 +12,8 @@ from composite_lab.strategies.conversation import Message, with_material
 from composite_lab.strategies.forms import Form
 from composite_lab.strategies.parsing import Parsed
 from composite_lab.strategies.ranking import relabel
-from composite_lab.strategies.run import Job, Run
+from composite_lab.strategies.run import Run
+from composite_lab.strategies.stage import Job
 from composite_lab.trace.call import Ballot, BallotStatus, Call, label
 
 STAGE = "review"

@@ -15,9 +15,9 @@ from composite_lab import tools
 from composite_lab.errors import ConfigError, EmptyAnswer, QuorumError, ToolLoopError
 from composite_lab.gateway import CallFailed, Gateway, Place
 from composite_lab.replies import Reply, read_message
-from composite_lab.seats import Seat
 from composite_lab.strategies.conversation import Message, without_tools
 from composite_lab.strategies.replay import Recording
+from composite_lab.strategies.stage import Job, causes, cut_stragglers
 from composite_lab.trace import sink
 from composite_lab.trace.call import Ballot, Call, Canary, Standing
 from composite_lab.trace.events import (
@@ -39,26 +39,6 @@ if TYPE_CHECKING:
 VERSION = version("composite-lab")
 BETWEEN = "\n\n"
 """What stands between an answer and what its model adds to it when it is asked on."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A call that a stage wants made: who is asked what."""
-
-    seat: Seat
-    messages: list[Message]
-    index: int
-    sample: int = 0
-
-    def asks_the_same(self, other: Job) -> bool:
-        """True when both send the same request, so that only the draw tells their answers apart."""
-        mine, theirs = self.seat, other.seat
-        return (
-            mine.model == theirs.model
-            and mine.api_base == theirs.api_base
-            and mine.call_params(self.sample) == theirs.call_params(other.sample)
-            and self.messages == other.messages
-        )
 
 
 @dataclass(frozen=True)
@@ -123,7 +103,7 @@ class Run:
                 place = Place(stage, role, round_, job.index, job.sample, draw)
                 outcomes.append(group.create_task(self._ask(job, place)))
             if self.strategy.straggler_grace_s is not None:
-                await _cut_stragglers(outcomes, quorum, self.strategy.straggler_grace_s)
+                await cut_stragglers(outcomes, quorum, self.strategy.straggler_grace_s)
         settled = [None if task.cancelled() else task.result() for task in outcomes]
         replies = [outcome if isinstance(outcome, Reply) else None for outcome in settled]
         self._say(stage, round_, wording)
@@ -132,7 +112,7 @@ class Run:
             failures = [outcome for outcome in settled if isinstance(outcome, CallFailed)]
             needed = f"{quorum} {'is' if quorum == 1 else 'are'} needed"
             raise QuorumError(
-                f"{answered} of {len(jobs)} {role}s answered and {needed}: {_causes(failures)}",
+                f"{answered} of {len(jobs)} {role}s answered and {needed}: {causes(failures)}",
                 [failure.cause for failure in failures],
             )
         return replies
@@ -306,37 +286,3 @@ def _tool_text(call: Call) -> str:
 def reasoning_heading(strategy: Strategy) -> str:
     """What stands above the final model's own reasoning in `reasoning_content`."""
     return f"## Reasoning of the {strategy.final_role}, {strategy.final_seat}\n\n"
-
-
-async def _cut_stragglers(
-    outcomes: Sequence[asyncio.Task[Reply | CallFailed]], quorum: int, grace_s: float
-) -> None:
-    """Wait for all, but once `quorum` replies are in only `grace_s` seconds more; then cut the rest."""
-    pending = set(outcomes)
-    deadline: float | None = None
-    clock = asyncio.get_running_loop().time
-    while pending:
-        left = None if deadline is None else max(0.0, deadline - clock())
-        done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        if not done:
-            for task in pending:
-                task.cancel()
-            return
-        if deadline is None and sum(_is_reply(task) for task in outcomes) >= quorum:
-            deadline = clock() + grace_s
-
-
-def _is_reply(task: asyncio.Task[Reply | CallFailed]) -> bool:
-    return (
-        task.done() and not task.cancelled() and task.exception() is None and isinstance(task.result(), Reply)
-    )
-
-
-def _causes(failures: Sequence[CallFailed]) -> str:
-    """Every cause once, with the seats that failed of it, numbered from 1 as in all that people read."""
-    seats: dict[tuple[str, str], list[str]] = {}
-    for failure in failures:
-        call = failure.call
-        number = f"{call.seat + 1}.{call.sample + 1}" if call.sample else str(call.seat + 1)
-        seats.setdefault((call.name, str(failure)), []).append(number)
-    return "; ".join(f"{', '.join(numbers)} ({name}): {cause}" for (name, cause), numbers in seats.items())

@@ -26,6 +26,7 @@ from composite_lab import Ballot, Call, Result, Standing, Trace
 from composite_lab.notebook import plots
 from composite_lab.notebook.ballots_plot import RANKED
 from composite_lab.testing import FakeServer
+from tests.records import trace
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 HOSTILE = [
@@ -55,14 +56,6 @@ def call(call_id: str = "c", start: float = 0.0, latency: float = 1.0, **fields:
         "latency_s": latency,
     }  # fmt: skip
     return Call(**(needed | fields))
-
-
-def trace(*calls: Call, **fields: Any) -> Trace:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "strategy": "moa", "model": "composite/moa/openai/a", "started_at": NOON,
-        "latency_s": 1.0, "version": "0", "calls": calls,
-    }  # fmt: skip
-    return Trace(**(needed | fields))
 
 
 def priced(stage: str, model: str, usd: float | None, **fields: Any) -> Call:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from typing import Any
 
 import pandas as pd
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from composite_lab import Ballot, Call, Standing, Trace
 from composite_lab.trace.frames import COLUMNS
+from tests.records import NOON, call, trace
 
-NOON = datetime(2025, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 TIME = "datetime64[ns, UTC]"
 CALL_DTYPES = {
     "trace_id": "string", "call_id": "string", "parent_call_id": "string", "strategy": "string",
@@ -39,23 +39,6 @@ BALLOT_DTYPES = {
 }  # fmt: skip
 UNKNOWN = [name for name, field in Call.model_fields.items() if name in CALL_DTYPES and field.default is None]
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/é.png"}}
-
-
-def call(**fields: Any) -> Call:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "call_id": "c", "strategy": "moa", "stage": "proposals", "role": "proposer",
-        "request_model": "openai/a", "status": "ok", "started_at": NOON, "start_offset_s": 0.0,
-        "latency_s": 1.0,
-    }  # fmt: skip
-    return Call(**(needed | fields))
-
-
-def trace(*calls: Call, **fields: Any) -> Trace:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "strategy": "moa", "model": "composite/moa/openai/a", "started_at": NOON,
-        "latency_s": 1.0, "version": "0", "calls": calls,
-    }  # fmt: skip
-    return Trace(**(needed | fields))
 
 
 def dtypes(frame: pd.DataFrame) -> dict[str, str]:

@@ -13,26 +13,7 @@ from pydantic import ValidationError
 
 from composite_lab import Ballot, Call, Result, Standing, Trace, Usage
 from composite_lab.trace.model import in_stable_order
-
-NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
-
-
-def call(**fields: Any) -> Call:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "call_id": "c", "strategy": "moa", "stage": "proposals", "role": "proposer",
-        "request_model": "openai/a", "status": "ok", "started_at": NOON, "start_offset_s": 0.0,
-        "latency_s": 1.0,
-    }  # fmt: skip
-    return Call(**(needed | fields))
-
-
-def trace(*calls: Call, **fields: Any) -> Trace:
-    needed: dict[str, Any] = {
-        "trace_id": "0123456789", "strategy": "moa", "model": "composite/moa/openai/a", "started_at": NOON,
-        "latency_s": 1.0, "version": "0", "calls": calls,
-    }  # fmt: skip
-    return Trace(**(needed | fields))
-
+from tests.records import call, trace
 
 ODD_TEXTS = st.text() | st.sampled_from(
     ["\0", "\u2028\u2029", "\ufeff", "e\u0301", "\U0010ffff", '"\\\n\r\t', "🗼東京"]
@@ -272,4 +253,4 @@ def test_a_trace_of_hostile_names_is_printed_without_effect() -> None:
     hostile = trace(strategy="moa\x1b[2J\u202e", trace_id="\u2066\r12345678")
     for shown in (repr(hostile), str(hostile), str(hostile.summary())):
         assert shown.isprintable()
-    assert repr(trace()).startswith("<Trace 01234567 moa ok: ")
+    assert repr(trace(trace_id="0123456789")).startswith("<Trace 01234567 moa ok: ")
