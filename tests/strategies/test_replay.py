@@ -123,3 +123,19 @@ def test_a_misspelt_change_is_refused(fake_openai: FakeServer, seat: SeatMaker) 
     trace = recorded(panel(seat), fake_openai)
     with pytest.raises(lab.ConfigError, match="chairman"):
         lab.Council.replay(trace, chairmann=seat("other"))
+
+
+def test_a_composite_that_sits_in_a_council_is_taken_as_it_was(
+    fake_openai: FakeServer, seat: SeatMaker
+) -> None:
+    inner = lab.Seat(model="composite/moa/openai/inner", api_base=fake_openai.base_url, api_key="sk-test")
+    trace = recorded(lab.Council(chairman=seat("chair"), members=[seat("m0", **PRICES), inner]), fake_openai)
+    assert any(call.parent_call_id is not None for call in trace.calls)
+    again = lab.Council.replay(trace, chairman=seat("other"), members=[seat("m0", **PRICES), inner]).trace
+    assert fake_openai.stats().by_model == {"other": 1}
+    opinions = {
+        call.seat: call.text for call in trace.calls if (call.stage, call.role) == ("opinions", "member")
+    }
+    assert {call.seat: call.text for call in again.calls if call.stage == "opinions"} == opinions
+    assert not any(call.parent_call_id for call in again.calls)
+    assert [ballot.ranking for ballot in again.ballots] == [ballot.ranking for ballot in trace.ballots]
