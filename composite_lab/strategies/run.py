@@ -12,7 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from composite_lab import tools
-from composite_lab.errors import ConfigError, EmptyAnswer, QuorumError, ToolLoopError
+from composite_lab.errors import BudgetExceeded, ConfigError, EmptyAnswer, QuorumError, ToolLoopError
 from composite_lab.gateway import CallFailed, Gateway, Place
 from composite_lab.replies import Reply, read_message
 from composite_lab.strategies.conversation import Message, without_tools
@@ -167,8 +167,9 @@ class Run:
         asked = [*messages, said, {"role": "user", "content": prompt}]
         try:
             reply, _ = await self._converse(asked, before=BETWEEN)
-        except CallFailed as failure:
-            self.degrade(f"asked again, the {self.strategy.final_role} failed ({failure.call.error_type})")
+        except (CallFailed, BudgetExceeded, ToolLoopError) as fault:  # what is there is paid for
+            why = fault.call.error_type if isinstance(fault, CallFailed) else type(fault).__name__
+            self.degrade(f"asked again, the {self.strategy.final_role} failed ({why})")
             return answer
         reply.response.choices[0].message.content = f"{answer.text}{BETWEEN}{reply.text}"
         return Answer(read_message(reply.response), reply.response)

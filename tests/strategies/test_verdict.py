@@ -178,12 +178,25 @@ def test_a_verdict_that_never_comes_is_told_and_not_guessed(
     assert sum(result.verdict.counts().values()) == 3
 
 
-def test_a_chairman_that_fails_when_asked_again_leaves_its_answer(seat: SeatMaker) -> None:
-    text = quote("Who knows?")
-    result = council(seat, f"chair+text={text}+fail_rate=0").run(QUESTION)
+def test_what_a_chairman_adds_stands_behind_its_answer(seat: SeatMaker) -> None:
+    result = council(seat, f"chair+text={quote('Who knows?')}").run(QUESTION)
     assert result.verdict is not None
     assert result.verdict.status == "invalid"
     assert result.text == "Who knows?\n\nWho knows?"
+
+
+def test_without_the_money_to_ask_again_the_answer_stays(fake_openai: FakeServer, seat: SeatMaker) -> None:
+    prices = {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-2}
+    seats = {
+        "chairman": seat("chair+bad_verdict", **prices),
+        "members": [seat(f"m{n}", **prices) for n in range(3)],
+    }
+    one = 0.3  # of 100 tokens in and 20 out
+    result = lab.Council(**seats, verdict=["yes", "no"], max_cost_usd=6.5 * one).run(QUESTION)
+    assert len(fake_openai.requests()) == 7
+    assert result.text.startswith("There is something to be said for each")
+    assert result.trace.degraded
+    assert "BudgetExceeded" in result.trace.notes[0]
 
 
 def test_the_best_opinion_that_stands_in_brings_its_own_choice(seat: SeatMaker) -> None:
