@@ -86,7 +86,9 @@ def _simulated_verdict(call: ChatCall, choice: int) -> str:
 
     With other answers in sight it is what most of them chose, and the confidence their share.
     """
-    cast = [block.value for block in call.blocks if block.kind != "review" and block.value]
+    # Asked again for its verdict, a chairman finds the answers further up.
+    seen = call.blocks or call.earlier_blocks
+    cast = [block.value for block in seen if block.kind != "review" and block.value]
     question = _question(call)
     own = _own_value(call, question, choice) if question else None
     if call.behaviour.bad_verdict:
