@@ -82,12 +82,12 @@ def ballot_pairs(
     starts = np.ones(len(runs), dtype=bool)
     starts[1:] = (runs[1:] != runs[:-1]) | (reviewers[1:] != reviewers[:-1])
     ballots = np.cumsum(starts) - 1
-    longest = int(np.bincount(ballots).max(initial=0))
+    longest = int(np.max(np.bincount(ballots), initial=0))
     apart = [np.flatnonzero(ballots[lag:] == ballots[:-lag]) for lag in range(1, longest)]
     none = np.empty(0, dtype=np.intp)
     first = np.concatenate([none, *apart])
     second = np.concatenate([none, *(found + lag for lag, found in enumerate(apart, 1))])
-    width = int(candidates.max(initial=0)) + 1
+    width = int(np.max(candidates, initial=0)) + 1
     keys = (runs[first] * width + candidates[first]) * width + candidates[second]
     return BallotPairs(
         won=(np.sign(ranks[second] - ranks[first]) + 1) / 2,

@@ -109,7 +109,7 @@ def mean_score(scores: Any, prompts: Prompts, *, resamples: int = RESAMPLES) -> 
         return Estimate(mean, None, None, n, "none", missing, reason)
     if n > _MOST_RESAMPLED:
         return Estimate(mean, *_student(values), n, "student t", missing)
-    if np.unique(values, return_counts=True)[1].max() > n / 3:
+    if np.max(np.unique(values, return_counts=True)[1]) > n / 3:
         return Estimate(mean, *_percentile(values, resamples), n, "percentile bootstrap", missing)
     return Estimate(mean, *_studentized(values, resamples), n, "studentized bootstrap", missing)
 
