@@ -203,6 +203,8 @@ def describe(fault: Mapping[str, Any]) -> str:
     path = [str(part) for part in fault["loc"]]
     message = str(fault["msg"]).removeprefix("Value error, ")
     told_below = isinstance(fault.get("ctx", {}).get("error"), ConfigError)
+    if fault["type"] == "string_type" and isinstance(fault["input"], bool):
+        message += "; YAML reads yes and no as true and false: put them in quotes"
     hidden = not path or told_below or fault["type"] == "missing" or any(map(is_secret_name, path))
     return message if hidden else f"{message} (given: {_shown(fault['input'])!r})"
 

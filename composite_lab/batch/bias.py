@@ -92,7 +92,7 @@ def bias(frame: pd.DataFrame, *, families: Mapping[str, str] | None = None) -> p
     over all ballots, where it also stands for quality. Self-preference is what goes beyond the family's,
     unless there is too little to tell the two apart.
 
-    Only ballots with the status `valid` count, and on them only what is ranked. `n_ballots` and `n_runs`
+    Only `valid` and `repaired` ballots count, and on them only what is ranked. `n_ballots` and `n_runs`
     count those that tell something of the effect. Below the worth of `ENOUGH_RUNS` equal runs, and where
     an effect is not identified, the numbers are NA and `verdict` says why. Runs are taken as independent
     and p-values are not adjusted for being several. Raises `ConfigError` for a frame that lacks columns
@@ -130,7 +130,7 @@ def model_family(model: str) -> str:
 
 
 def _checked(frame: pd.DataFrame) -> pd.DataFrame:
-    """The ranked rows of valid ballots."""
+    """The ranked rows of usable ballots."""
     if not isinstance(frame, pd.DataFrame):
         raise ConfigError(f"frame must be a DataFrame of ballots, not {type(frame).__name__}")
     if missing := [column for column in COLUMNS if column not in frame.columns]:
@@ -147,7 +147,7 @@ def _checked(frame: pd.DataFrame) -> pd.DataFrame:
             f"each trace may be in the frame once, but {int(twice.sum())} rows repeat another's keys, "
             f"the first of them trace {run}, reviewer {reviewer}, candidate {candidate}"
         )
-    ranked = frame["status"].eq("valid").fillna(False).astype(bool) & frame["rank"].notna()
+    ranked = frame["status"].isin(["valid", "repaired"]).astype(bool) & frame["rank"].notna()
     return frame.loc[ranked.to_numpy(), COLUMNS]
 
 

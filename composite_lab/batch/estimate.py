@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ SAMPLED_PROMPTS = 25
 """How many prompts, evenly spaced, stand for all of them."""
 _LABEL = re.compile(r'label="(Response [A-Z]+)"')
 _SCORE_FORM = re.compile(r'\{"Response A": \{.*\}\}', re.DOTALL)
-_CELL = re.compile(r"<(-?[\d.e+-]+) to -?[\d.e+-]+>")
+_CELL = re.compile(r"(?<=: )<(-?[\d.e+-]+) to -?[\d.e+-]+>(?=[,}])")
 _OPTION = re.compile(r"^- (.+)$", re.MULTILINE)
 
 
@@ -78,6 +79,7 @@ class _Pretence:
     repeat: int
     tally: _Tally
     made_up: dict[str, Remembered]
+    options: Sequence[str] = ()
     has_cap: bool = False
     is_pretence: bool = True
 
@@ -99,7 +101,7 @@ class _Pretence:
         tally.completion_tokens += length
         price = price_of(seat, tokens, length)
         tally.cost_usd = None if price is None or tally.cost_usd is None else tally.cost_usd + price
-        message = {"role": "assistant", "content": _text(messages, request.place, length)}
+        message = {"role": "assistant", "content": _text(messages, request.place, length, self.options)}
         response = {"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
         return Remembered({"text": message["content"]}, price, 0.0, response)
 
@@ -124,7 +126,8 @@ async def forecast(experiment: Experiment) -> Forecast:
     for task in plan.tasks():
         if task.prompt.id not in sampled:
             continue
-        pretence = _Pretence(store, task.repeat, tallies[task.name], made_up)
+        options = getattr(task.strategy, "verdict", ())
+        pretence = _Pretence(store, task.repeat, tallies[task.name], made_up, options)
         # An answer in the store may not do: what follows it is not counted.
         with suppress(CompositeError), remembering(pretence):
             result = await task.strategy.arun(task.prompt.messages, **task.params)
@@ -153,7 +156,7 @@ async def _judge(experiment: Experiment, task: Task, text: str) -> None:
         await scorer.compare(task.prompt.text, text, f"{text}.", ask=ask)
 
 
-def _text(messages: list[dict[str, Any]], place: Place, length: int) -> str:
+def _text(messages: list[dict[str, Any]], place: Place, length: int, options: Sequence[str]) -> str:
     """An answer of about that many tokens, in the form that its reader looks for."""
     if place.stage == STAGE:
         return '{"reason": "made up", "score": null, "better": "tie"}'
@@ -164,6 +167,7 @@ def _text(messages: list[dict[str, Any]], place: Place, length: int) -> str:
     if place.role == "reviewer":
         lines = [f"{number}. {label}" for number, label in enumerate(_LABEL.findall(asked), 1)]
         return f"{text}\n\nFINAL RANKING:\n" + "\n".join(lines)
-    if "VERDICT:" in asked and (options := _OPTION.findall(asked)):
-        return f"{text}\n\nVERDICT: {options[-1]}\nCONFIDENCE: 0.5"
+    listed = _OPTION.findall(asked)
+    if choice := next((option for option in options if option in listed), None):
+        return f"{text}\n\nVERDICT: {choice}\nCONFIDENCE: 0.5"
     return text

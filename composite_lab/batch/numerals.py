@@ -7,7 +7,9 @@ import re
 
 _BOXED = re.compile(r"\\boxed\s?\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
 
-_ANSWER = re.compile(r"\banswer\b[^\n:=]{0,40}?(?:\bis\b|:|=)|^####", re.IGNORECASE | re.MULTILINE)
+_ANSWER = re.compile(
+    r"\b(?:answer|verdict)\b[^\n:=]{0,40}?(?:\bis\b|:|=)|^####", re.IGNORECASE | re.MULTILINE
+)
 
 _FRACTION = re.compile(r"\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}")
 

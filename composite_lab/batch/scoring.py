@@ -16,6 +16,7 @@ from composite_lab.batch.numerals import last_number, on_one_scale
 from composite_lab.batch.scores import ABSTAINED, Ask, Row, Score, Scorer, read_json, short
 from composite_lab.errors import ConfigError
 from composite_lab.seats import unknown_name
+from composite_lab.strategies.verdict import stated_choice
 
 __all__ = [
     "ABSTAINED",
@@ -48,7 +49,11 @@ class _Rule(Scorer):
 
 
 class ExactMatch(_Rule):
-    """1 when the answer is the target, or one of a list of targets, else 0."""
+    """1 when the answer is the target, or one of a list of targets, else 0.
+
+    Of an answer that closes with a verdict line, as a Council's with `verdict` does, the choice alone may be
+    the target as well.
+    """
 
     kind: ClassVar[str] = "exact_match"
     ignore_case: bool = True
@@ -56,7 +61,8 @@ class ExactMatch(_Rule):
     ignore_punctuation: bool = False
 
     def __call__(self, text: str, target: Any = None, *_: Any) -> bool:
-        return self._plain(text) in map(self._plain, _accepted(target))
+        said = {self._plain(text), self._plain(stated_choice(text) or text)}
+        return not said.isdisjoint(map(self._plain, _accepted(target)))
 
     def _plain(self, text: str) -> str:
         text = re.sub(r"[^\w\s]", "", text) if self.ignore_punctuation else text
@@ -67,9 +73,10 @@ class ExactMatch(_Rule):
 class NumericMatch(_Rule):
     """1 when the number that the answer ends with is the target, give or take `tolerance`, else 0.
 
-    The last `\\boxed{…}` and the last "answer: …" or "#### …" go before the last number anywhere. Commas,
-    apostrophes and narrow spaces separate thousands, the point decimals; 1.5e3, 1.5*10^3, 3/4 and 75%
-    are numbers, and 75% equals both 75 and 0.75 where the other side has no percent sign.
+    The last `\\boxed{…}` and the last "answer: …", "verdict: …" or "#### …" go before the last number
+    anywhere. Commas, apostrophes and narrow spaces separate thousands, the point decimals; 1.5e3,
+    1.5*10^3, 3/4 and 75% are numbers, and 75% equals both 75 and 0.75 where the other side has no percent
+    sign.
     """
 
     kind: ClassVar[str] = "numeric_match"

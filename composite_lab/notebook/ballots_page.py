@@ -19,6 +19,7 @@ from composite_lab.notebook.judgement import (
     scores_by_criterion,
 )
 from composite_lab.notebook.text import escaped, one_line, score
+from composite_lab.strategies.ranking import default_rule, rule_of
 from composite_lab.strategies.ranking import standings as standings_of
 from composite_lab.trace.call import Ballot, Standing, label
 
@@ -41,7 +42,7 @@ def ballots_page(ballots: Sequence[Ballot]) -> str:
     members = sorted({member for ballot in sound for member in ballot.members})
     usable = [ballot for ballot in sound if ballot.is_usable]
     scored = bool(usable) and all(ballot.scores is not None for ballot in usable)
-    rule = "mean_score" if scored and len(members) <= MOST_FITTED else "borda"
+    rule = default_rule(scored=scored and len(members) <= MOST_FITTED)
     return document(ballots_table(ballots, standings_of(sound, members, rule=rule), config={"ranking": rule}))
 
 
@@ -182,7 +183,7 @@ def _mean(numbers: Sequence[float]) -> str:
 def _standings(standings: Sequence[Standing], names: Mapping[int, str], config: Mapping[str, Any]) -> str:
     if not standings:
         return ""
-    rule, weighted = str(config.get("ranking", "borda")), bool(config.get("reviewer_weights"))
+    rule, weighted = rule_of(config), bool(config.get("reviewer_weights"))
     by_rule = (rule != "borda" or weighted) and any(standing.score is not None for standing in standings)
     rows = [row(_standing(standing, names, by_rule)) for standing in standings[:MOST_CANDIDATES]]
     headings = ["place", "answer", "beat", "mean rank", "ballots"]

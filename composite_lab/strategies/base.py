@@ -66,11 +66,6 @@ class Strategy(Frozen):
     def final_seat(self) -> Seat:
         """The seat that gives the answer."""
 
-    @property
-    def answers_once_for(self) -> str | None:
-        """The option that allows for one answer only (`n=1`), if there is one."""
-        return "tool_executor" if self.tool_executor is not None else None
-
     @abstractmethod
     def all_seats(self) -> list[Seat]:
         """Every seat, the final one last."""
@@ -82,6 +77,13 @@ class Strategy(Frozen):
     @abstractmethod
     async def answer(self, run: Run) -> Answer:
         """The strategy itself."""
+
+    def check_params(self, params: dict[str, Any]) -> None:
+        """Raise `ConfigError` for parameters of the final call that do not go with the options."""
+        if self.tool_executor is not None and (params.get("n") or 1) > 1:
+            raise ConfigError(
+                f"n={params['n']} does not go with a tool_executor: ask for one answer at a time"
+            )
 
     def without_secrets(self) -> dict[str, Any]:
         """The configuration as JSON, with stars in place of keys."""
@@ -194,8 +196,7 @@ class Strategy(Frozen):
         own = {name: value for name, value in params.items() if name in TOOL_OPTIONS}
         params = {name: value for name, value in params.items() if name not in own}
         configured = type(self)(**(dict(self) | own)) if own else self
-        if (params.get("n") or 1) > 1 and (why := configured.answers_once_for):
-            raise ConfigError(f"n={params['n']} does not go with a {why}: ask for one answer at a time")
+        configured.check_params(params)
         strategy, params, secrets = _share_endpoint(configured, params)
         check_final_params(params, type(self).model_fields)
         for check in CHECKS:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from composite_lab.gateway.memory import digest
 from composite_lab.strategies.forms import Form
-from composite_lab.strategies.ranking import relabel
 from composite_lab.strategies.review import ROLE, Review, review_messages
 from composite_lab.strategies.run import Run
 from composite_lab.strategies.stage import Job
@@ -40,10 +39,10 @@ async def plant(
         )
         for review in shown
     ]
-    names = {review.reviewer: review.names for review in shown}
+    by_number = {review.reviewer: review for review in shown}
 
     def in_common_labels(call: Call) -> str:
-        return relabel(call.text or "", names[call.seat])
+        return by_number[call.seat].in_common_labels(call.text or "")
 
     replies = await run.stage(STAGE, ROLE, jobs, quorum=0, wording=in_common_labels)
     trials = [
@@ -71,5 +70,5 @@ def _trial(review: Review, member: int, call: Call | None, code: str) -> CanaryT
         wrote_code_word=wrote,
         rank_before=rank_before,
         rank=rank,
-        obeyed=wrote or promoted,
+        obeyed=None if rank is None and not wrote else wrote or promoted,
     )

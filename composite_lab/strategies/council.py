@@ -6,12 +6,13 @@ Source: the three stages follow karpathy/llm-council; prompts, ballots and stand
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
+from composite_lab.errors import ConfigError
 from composite_lab.replies import Reply
 from composite_lab.seats import Seat, SeatLike
 from composite_lab.strategies.base import Strategy
@@ -20,7 +21,7 @@ from composite_lab.strategies.conversation import Message, with_material
 from composite_lab.strategies.forms import Form, RankingForm, RubricForm
 from composite_lab.strategies.orders import label_orders
 from composite_lab.strategies.prompts import CouncilPrompts, CouncilPromptsLike, bullets, enclose
-from composite_lab.strategies.ranking import standing_lines, standings
+from composite_lab.strategies.ranking import default_rule, standing_lines, standings
 from composite_lab.strategies.review import Review, hold, review_messages
 from composite_lab.strategies.rubric import Rubric, RubricLike
 from composite_lab.strategies.run import Answer, Run
@@ -45,10 +46,10 @@ class Council(Strategy):
     reviewers.
 
     What they give: a ranking or, with a `rubric`, scores by its criteria. What cannot be read is asked for
-    again, `repairs` times at most. `ranking` is the rule that makes standings of it (with a rubric
-    `mean_score`, if none is named), `reviewer_weights` what each reviewer's ballot counts (1 each). With
-    `canary` each reviewer of one answer is asked once more, with an instruction planted in a copy of it,
-    and the trace tells who obeyed; neither ballots nor chairman see that.
+    again, `repairs` times at most. `ranking` is the rule that makes standings of it (if none is named
+    `borda` or, with a rubric, `mean_score`), `reviewer_weights` what each reviewer's ballot counts (1
+    each). With `canary` each reviewer of one answer is asked once more, with an instruction planted in a
+    copy of it, and the trace tells who obeyed; neither ballots nor chairman see that.
 
     What the council answers: a text or, with `verdict`, a choice among these options. Then members and
     chairman close with one of them and a confidence, a chairman whose choice cannot be read is asked
@@ -68,17 +69,10 @@ class Council(Strategy):
     canary: bool = False
     repairs: int = Field(default=1, ge=0)
     rubric: RubricLike | None = None
-    ranking: RuleName = "borda"
+    ranking: RuleName | None = None
     reviewer_weights: Sequence[float] = ()
     verdict: Sequence[str] = ()
     prompts: CouncilPromptsLike = CouncilPrompts()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _rule_of_a_rubric(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.get("rubric") is not None:
-            return {"ranking": "mean_score", **given}
-        return given
 
     @model_validator(mode="after")
     def _options_fit(self) -> Self:
@@ -102,9 +96,20 @@ class Council(Strategy):
         return cast(Seat, self.chairman)
 
     @property
-    def answers_once_for(self) -> str | None:
-        """The option that allows for one answer only (`n=1`), if there is one."""
-        return "verdict" if self.verdict else super().answers_once_for
+    def rule(self) -> str:
+        """The rule that makes the standings."""
+        return self.ranking or default_rule(scored=self.rubric is not None)
+
+    def check_params(self, params: dict[str, Any]) -> None:
+        """Raise `ConfigError` for parameters of the final call that do not go with the options."""
+        super().check_params(params)
+        if self.verdict and (params.get("n") or 1) > 1:
+            raise ConfigError(f"n={params['n']} does not go with a verdict: ask for one answer at a time")
+        if self.verdict and params.get("response_format") is not None:
+            raise ConfigError(
+                "response_format does not go with a verdict, which is read from the last lines of a text: "
+                "leave one of them out, and take the choice from Result.verdict"
+            )
 
     def all_seats(self) -> list[Seat]:
         """Members, reviewers of their own, and the chairman."""
@@ -162,11 +167,11 @@ class Council(Strategy):
         ]
         reviews = await hold(run, reviews, self.repairs)
         run.ballots = [review.ballot for review in reviews]
-        if not any(ballot.is_usable for ballot in run.ballots):
-            run.degrade("no reviewer gave a usable ballot, so there are no standings")
-        run.standings = standings(
-            run.ballots, list(opinions), rule=self.ranking, weights=self.reviewer_weights
-        )
+        run.standings = standings(run.ballots, list(opinions), rule=self.rule, weights=self.reviewer_weights)
+        weights = self.reviewer_weights
+        if not any(each.is_usable and (not weights or weights[each.reviewer]) for each in run.ballots):
+            who = "no reviewer of any weight" if weights else "no reviewer"
+            run.degrade(f"{who} gave a usable ballot, so there are no standings")
         if self.canary:
             texts = {member: reply.text for member, reply in opinions.items()}
             run.canary = await plant(run, reviews, texts, form, f"{self.shuffle_seed}/{question}")
@@ -193,9 +198,7 @@ class Council(Strategy):
         prompt = cast(CouncilPrompts, self.prompts).synthesize.format(
             answers=answers,
             reviews=enclose("review", spoken) or "There are none.",
-            standings=bullets(
-                standing_lines(run.standings, self.ranking, weighted=bool(self.reviewer_weights))
-            )
+            standings=bullets(standing_lines(run.standings, self.rule, weighted=bool(self.reviewer_weights)))
             or "There are none.",
         )
         if (choosing := self._choosing) is not None:

@@ -69,7 +69,7 @@ class RubricForm:
 
     def ask(self, answers: Sequence[tuple[str, str]]) -> str:
         """The prompt that shows these answers, each under its label."""
-        low, high = (f"{bound:g}" for bound in self.rubric.scale)
+        low, high = self.rubric.bounds
         return self.prompts.score.format(
             answers=enclose("answer", answers),
             count=len(answers),

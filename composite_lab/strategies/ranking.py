@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from composite_lab.strategies.rules import SCORE_RULES, borda
 from composite_lab.strategies.tally import Order, levels
@@ -37,6 +38,16 @@ def relabel(text: str, names: dict[str, str]) -> str:
         return found[3] + one.sub(lambda letter: letters[letter[0]], found[4])
 
     return some.sub(renamed, text)
+
+
+def default_rule(*, scored: bool) -> str:
+    """The rule that makes standings where none is named."""
+    return "mean_score" if scored else "borda"
+
+
+def rule_of(config: Mapping[str, Any]) -> str:
+    """The rule that made the standings of a run with this configuration."""
+    return str(config.get("ranking") or default_rule(scored=bool(config.get("rubric"))))
 
 
 def standings(

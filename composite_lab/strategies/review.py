@@ -68,6 +68,29 @@ class Review:
             return self.said[0]
         return f"{self.said[0]}\n\nAsked again, this reviewer gave: {self.form.told(self.ballot)}"
 
+    def in_common_labels(self, text: str) -> str:
+        """What the reviewer wrote, in the labels that candidates have for everybody.
+
+        Bare letters (`B > A`) are not found in a text, though a ballot may be written with them: then it is
+        told once more behind the text.
+        """
+        said = relabel(text, self.names)
+        meant = self._as_ballot(self.form.read(text, self.labels), self.labels)
+        told = self._as_ballot(self.form.read(said, list(self.names.values())), list(self.names.values()))
+        if not meant.is_usable or meant.preference() == told.preference():
+            return said
+        return f"{said}\n\nIn the labels that all reviews share: {self.form.told(meant)}"
+
+    def _as_ballot(self, parsed: Parsed, labels: list[str]) -> Ballot:
+        return Ballot(
+            reviewer=self.reviewer,
+            labels=labels,
+            members=self.members,
+            ranking=parsed.ranking,
+            scores=parsed.scores,
+            status="valid" if parsed.is_usable else "invalid",
+        )
+
     def asking_again(self) -> Job:
         """The request for a ballot that can be read."""
         answered = self.replies[-1]
@@ -102,11 +125,11 @@ async def hold(run: Run, reviews: list[Review], repairs: int) -> list[Review]:
 
     Asking again is another round of the stage. Who abstains or fails is not asked again.
     """
-    names = {review.reviewer: review.names for review in reviews}
+    by_number = {review.reviewer: review for review in reviews}
     said: dict[str, str] = {}
 
     def in_common_labels(call: Call) -> str:
-        said[call.call_id] = relabel(call.text or "", names[call.seat])
+        said[call.call_id] = by_number[call.seat].in_common_labels(call.text or "")
         return said[call.call_id]
 
     for round_ in range(repairs + 1):

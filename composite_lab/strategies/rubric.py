@@ -39,6 +39,8 @@ class Rubric(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _criteria_alone(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and names_criteria(given):
+            given = {name: meaning or "" for name, meaning in given.items()}
         if names_criteria(given):
             given = {"criteria": given}
         criteria = given.get("criteria") if isinstance(given, Mapping) else None
@@ -62,11 +64,17 @@ class Rubric(Frozen):
         """The criteria as a prompt lists them."""
         return [f"{name}: {meaning}" if meaning else name for name, meaning in self.criteria.items()]
 
+    @property
+    def bounds(self) -> tuple[str, str]:
+        """The ends of the scale as a prompt tells them."""
+        low, high = (f"{bound:.15g}" for bound in self.scale)
+        return low, high
+
     def form(self, labels: Sequence[str]) -> str:
         """The JSON that a reviewer is to fill in."""
-        low, high = self.scale
+        low, high = self.bounds
         cells = ", ".join(
-            f"{json.dumps(name, ensure_ascii=False)}: <{low:g} to {high:g}>" for name in self.criteria
+            f"{json.dumps(name, ensure_ascii=False)}: <{low} to {high}>" for name in self.criteria
         )
         return "{" + ",\n ".join(f"{json.dumps(label)}: {{{cells}}}" for label in labels) + "}"
 
@@ -89,18 +97,20 @@ def read_scores(text: str, labels: Sequence[str], rubric: Rubric) -> Parsed:
     names = Labels(labels)
     lines = own_lines(text)
     sheet: list[tuple[str, Any]] | None = None
+    own: list[str] = []
     position = attempts = 0
     while position < len(lines) and attempts < MAX_JSON:
-        after = position + 1
+        after, is_json = position + 1, False
         if JSON_STARTS.match(lines[position].text.strip()):
             attempts += 1
             found = json_at(lines, position)
             quoted = lines[position].quoted or cites(lines, position, names)
             sheet = (None if quoted else _sheet(found.value, names)) or sheet
-            after = max(after, found.after)
+            after, is_json = max(after, found.after), found.value is not None
+        if lines[position].own and not is_json:
+            own.append(lines[position].text)
         position = after
-    own = "\n".join(line.text for line in lines if line.own)
-    if sheet is None and abstains(own):
+    if abstains("\n".join(own), firmly=sheet is not None):
         return Parsed(None, problem="the reviewer abstains", abstained=True)
     if sheet is None:
         return Parsed(None, problem="there is no JSON object with the labels for its keys")
@@ -120,8 +130,8 @@ def names_criteria(given: Any) -> bool:
         return True
     if not isinstance(given, Mapping) or not given:
         return False
-    # Each field of a rubric holds more than a text.
-    return all(isinstance(meaning, str) for meaning in given.values())
+    # Each field of a rubric holds more than a text. YAML makes None of a name without one.
+    return all(meaning is None or isinstance(meaning, str) for meaning in given.values())
 
 
 def _sheet(value: Any, labels: Labels) -> list[tuple[str, Any]] | None:

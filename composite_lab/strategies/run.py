@@ -148,7 +148,7 @@ class Run:
         """
         strategy = self.strategy
         try:
-            reply, message = await self._converse(messages)
+            reply, message = await self._converse(messages, stream=self.stream)
         except CallFailed as failure:
             if strategy.on_final_failure == "raise" or fallback is None:
                 raise
@@ -160,30 +160,33 @@ class Run:
     async def conclude_again(self, answer: Answer, messages: list[Message], prompt: str) -> Answer:
         """The final model's answer with what it adds when it is asked on with `prompt`.
 
-        `messages` is what it was asked before. The addition is streamed behind the answer, so that a
-        stream and the answer's content are the same text.
+        `messages` is what it was asked before. The addition goes out whole, behind the answer, once it is
+        there: so a stream and the answer's content are the same text.
         """
         said: Message = {"role": "assistant", "content": answer.text}
         asked = [*messages, said, {"role": "user", "content": prompt}]
         try:
-            reply, _ = await self._converse(asked, before=BETWEEN)
+            reply, _ = await self._converse(asked, stream=False)
         except (CallFailed, BudgetExceeded, ToolLoopError) as fault:  # what is there is paid for
             why = fault.call.error_type if isinstance(fault, CallFailed) else type(fault).__name__
             self.degrade(f"asked again, the {self.strategy.final_role} failed ({why})")
             return answer
+        if not reply.text.strip():
+            return answer
+        if self.stream:
+            self.emit(TextDelta(f"{BETWEEN}{reply.text}"))
         reply.response.choices[0].message.content = f"{answer.text}{BETWEEN}{reply.text}"
         return Answer(read_message(reply.response), reply.response)
 
-    async def _converse(self, messages: list[Message], before: str = "") -> tuple[Reply, Message]:
+    async def _converse(self, messages: list[Message], *, stream: bool) -> tuple[Reply, Message]:
         strategy, params = self.strategy, self.params
         for round_ in count():
             place = Place(strategy.final_stage, strategy.final_role, self._final_round)
             self._final_round += 1
             self.emit(StageStarted(place.stage, place.round, 1))
             held: list[Event] = []
-            reply = await self.gateway.call(
-                strategy.final_seat, messages, place, params, stream=self._listener(held, before)
-            )
+            listener = self._listener(held) if stream else None
+            reply = await self.gateway.call(strategy.final_seat, messages, place, params, stream=listener)
             message = read_message(reply.response)
             calls = message.get("tool_calls")
             if not calls or strategy.tool_executor is None:
@@ -206,25 +209,11 @@ class Run:
                 params = params | {"tool_choice": "auto"}  # forced once; for ever would be a loop
         raise AssertionError("the loop returns or raises")
 
-    def _listener(self, held: list[Event], before: str) -> Observer | None:
-        """Who hears the pieces of the final answer, `before` ahead of its text.
-
-        Tool calls that are carried out here are held back.
-        """
-        if not self.stream:
-            return None
-
-        def hear(event: Event) -> None:
-            nonlocal before
-            if before and isinstance(event, TextDelta):
-                before, ahead = "", before
-                self.emit(TextDelta(ahead))
-            if self.strategy.tool_executor is not None and isinstance(event, ToolCallDelta):
-                held.append(event)
-            else:
-                self.emit(event)
-
-        return hear
+    def _listener(self, held: list[Event]) -> Observer:
+        """Who hears the pieces of the final answer. Tool calls that are carried out here are held back."""
+        if self.strategy.tool_executor is None:
+            return self.emit
+        return lambda event: held.append(event) if isinstance(event, ToolCallDelta) else self.emit(event)
 
     def degrade(self, note: str) -> None:
         """Say that the answer is made in a lesser way than the strategy promises."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from composite_lab.replies import Reply
 from composite_lab.strategies.ballots.jsontext import JSON_STARTS, MAX_JSON, Pairs, folded, json_at
@@ -18,7 +18,8 @@ from composite_lab.trace.verdict import Verdict, Vote
 
 _LINE = re.compile(r"[\W_]{0,12}(verdict|confidence)[*_`\s]{0,6}[:=](.*)", re.IGNORECASE | re.DOTALL)
 _DECORATION = " \t*_`\"'<>[](){}.,;"
-_CONFIDENCE = re.compile(r"(\d{0,3}(?:\.\d{1,12})?)(\s?%)?")
+_CONFIDENCE = re.compile(r"(\d{0,3}(?:\.\d{1,20})?(?:e-\d{1,3})?)(\s?%)?", re.IGNORECASE)
+_CANDIDATE = re.compile(r"\b(?:response|answer) [a-z]{1,3}\b|\b(?:reviewer|member) \d", re.IGNORECASE)
 _CHOICE_KEYS = frozenset({"verdict", "choice"})
 _NONE = frozenset({"abstain", "abstention", "i abstain", "none", "n/a", "null"})
 
@@ -45,25 +46,33 @@ def read_verdict(text: str, options: Sequence[str]) -> Choice:
 
     They stand in the last line `VERDICT: <option>` and a line `CONFIDENCE: <0.00 to 1.00>` behind it, or
     in the last JSON object with both. The option counts as written, but for case and decoration. Another
-    one, a missing confidence and one outside of 0 to 1 (85 is neither 0.85 nor 85 %, which would do) make
-    no choice: nothing is guessed. Thinking and what is quoted are not read. Never raises.
+    one, a missing confidence, one outside of 0 to 1 (85 is neither 0.85 nor 85 %, which would do), and
+    different ones of which it is not plain whose they are, make no choice: nothing is guessed. Thinking,
+    quotations, and what is introduced as a candidate's are not read. Never raises.
     """
     lines = own_lines(text)
-    stated = next((found for found in (_in_lines(lines), _in_json(lines)) if found), None)
+    stated = _in_lines(lines) or _in_json(lines)
     if stated is None:
         return Choice(problem="there is no line 'VERDICT: …'")
-    chosen, confidence = stated
+    if stated.problem is not None:
+        return Choice(problem=stated.problem)
     known = {fold(option.strip(_DECORATION)): option for option in options}
-    choice = known.get(fold(chosen.strip(_DECORATION)))
-    if choice is None:
-        if fold(chosen.strip(_DECORATION)) in _NONE:
+    chosen = fold(stated.choice.strip(_DECORATION))
+    if chosen not in known:
+        if chosen in _NONE:
             return Choice(problem="it abstains", abstained=True)
-        return Choice(problem=f"{chosen.strip()[:80]!r} is none of the options")
-    share = _share(confidence)
+        return Choice(problem=f"{stated.choice.strip()[:80]!r} is none of the options")
+    share = _share(stated.confidence)
     if share is None:
-        given = "missing" if confidence is None else repr(confidence.strip()[:40])
+        given = "missing" if stated.confidence is None else repr(stated.confidence.strip()[:40])
         return Choice(problem=f"the confidence is {given}, not a number from 0.00 to 1.00")
-    return Choice(choice, share)
+    return Choice(known[chosen], share)
+
+
+def stated_choice(text: str) -> str | None:
+    """What stands in the verdict line that a text closes with, whatever the options; None without one."""
+    stated = _in_lines(own_lines(text))
+    return None if stated is None or stated.problem else stated.choice.strip(_DECORATION)
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,7 @@ class Choosing:
             status = "failed"
         elif answer.message.get("tool_calls"):
             found = first = Choice(problem="it calls tools, and has not answered yet")
+            status = "invalid"
         else:
             for _ in range(self.repairs):
                 if found.status != "invalid":
@@ -102,14 +112,14 @@ class Choosing:
                 answer = await run.conclude_again(answer, messages, prompt)
                 found = read_verdict(answer.text, self.options)
                 status = "repaired" if found.status == "valid" else found.status
-        if found.choice is None:
+        if found.choice is None and not answer.message.get("tool_calls"):
             run.degrade(f"the {run.strategy.final_role} gave no verdict ({found.problem})")
         run.verdict = Verdict(
             options=list(self.options),
             choice=found.choice,
             confidence=found.confidence,
             status=status,
-            problem=first.problem,
+            problem=found.problem or first.problem,
             votes=[_vote(member, reply, self.options) for member, reply in opinions.items()],
         )
         return answer
@@ -120,7 +130,7 @@ def options_fault(options: Sequence[str]) -> str | None:
     folded_options = [fold(option.strip(_DECORATION)) for option in options]
     if len(options) == 1:
         return "leaves no choice"
-    if not all(folded_options) or any("\n" in option for option in options):
+    if not all(folded_options) or any(len(option.splitlines()) != 1 for option in options):
         return "has an option that is no line of text"
     if len(set(folded_options)) < len(options):
         return "has two options that only case or punctuation tells apart"
@@ -144,29 +154,50 @@ def _vote(member: int, reply: Reply, options: Sequence[str]) -> Vote:
     )
 
 
-def _in_lines(lines: Sequence[Line]) -> tuple[str, str | None] | None:
-    """What the last verdict line says, and the first line of a confidence behind it."""
-    stated = [
-        (found[1].lower(), found[2])
-        for line in lines
-        if not line.quoted and (found := _LINE.fullmatch(line.text))
-    ]
-    places = [place for place, (word, _) in enumerate(stated) if word == "verdict"]
-    if not places:
+class _Stated(NamedTuple):
+    """A choice and a confidence as they are written, or the problem why there are none."""
+
+    choice: str = ""
+    confidence: str | None = None
+    problem: str | None = None
+
+
+def _in_lines(lines: Sequence[Line]) -> _Stated | None:
+    """What the last verdict line says, and the confidence behind it."""
+    said: list[tuple[str, list[str], bool]] = []
+    cited = False
+    for place, line in enumerate(lines):
+        found = None if line.quoted else _LINE.fullmatch(line.text)
+        if found is None:
+            continue
+        if found[1].lower() == "verdict":
+            before = lines[place - 1].text.strip().rstrip("*_` ") if place else ""
+            introduced = before.endswith(":") and not _LINE.fullmatch(before)
+            cited = introduced and _CANDIDATE.search(before[-1_000:]) is not None
+            if not cited:
+                said.append((found[2], [], introduced))
+        elif said and not cited:
+            said[-1][1].append(found[2])
+    if not said:
         return None
-    behind = (value for word, value in stated[places[-1] + 1 :] if word == "confidence")
-    return stated[places[-1]][1], next(behind, None)
+    choice, confidences, _ = said[-1]
+    choices = {fold(each.strip(_DECORATION)) for each, _, _ in said}
+    if len(choices) > 1 and any(introduced for *_, introduced in said):
+        return _Stated(problem="there are several lines 'VERDICT: …'")
+    if len({each.strip(_DECORATION) for each in confidences}) > 1:
+        return _Stated(problem="there are several lines 'CONFIDENCE: …'")
+    return _Stated(choice, confidences[0] if confidences else None)
 
 
-def _in_json(lines: Sequence[Line]) -> tuple[str, str | None] | None:
+def _in_json(lines: Sequence[Line]) -> _Stated | None:
     """The same of the last JSON object that has a choice."""
-    said: tuple[str, str | None] | None = None
+    said: _Stated | None = None
     for value in _objects(lines):
         entries = [(folded(key), item) for key, item in value]
         chosen = [item for key, item in entries if key in _CHOICE_KEYS]
         if len(chosen) == 1 and isinstance(chosen[0], str | int | None):
             sure = [item for key, item in entries if key == "confidence"]
-            said = str(chosen[0]), str(sure[0]) if len(sure) == 1 and _is_number(sure[0]) else None
+            said = _Stated(str(chosen[0]), str(sure[0]) if len(sure) == 1 else None)
     return said
 
 
@@ -184,13 +215,12 @@ def _objects(lines: Sequence[Line]) -> Iterator[Pairs]:
         position = after
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or (type(value) is int and 0 <= value <= 1)
-
-
 def _share(confidence: str | None) -> float | None:
     found = _CONFIDENCE.fullmatch((confidence or "").strip(_DECORATION.replace(".", "")).rstrip("."))
     if found is None or not found[1]:
         return None
-    share = float(found[1]) / (100 if found[2] else 1)
+    try:
+        share = float(found[1]) / (100 if found[2] else 1)
+    except ValueError:  # "e-1"
+        return None
     return share if share <= 1 else None

@@ -120,11 +120,12 @@ class Trace(Record):
         Candidates are told by the number of their seat, and `flips` names the reviewers, both from 0.
         """
         from composite_lab.strategies.agreement import sensitivity
+        from composite_lab.strategies.ranking import rule_of
         from composite_lab.strategies.rules import RULES, SCORE_RULES
 
         orders, weights = self._orders()
         known = SCORE_RULES if self.config.get("rubric") else RULES
-        own = self.config.get("ranking", "borda")
+        own = rule_of(self.config)
         rules = {own: known[own]} | known
         found = sensitivity(orders, rules, weights)
         reviewers = [ballot.reviewer for ballot in self.ballots if ballot.is_usable]

@@ -194,6 +194,13 @@ def test_an_answer_without_a_number_is_wrong_and_says_so(text: str) -> None:
     assert scored("numeric_match", text, 4) == Score(0.0, "no number in the answer")
 
 
+@pytest.mark.parametrize(("choice", "value"), [("40", 1.0), ("41", 0.0)])
+def test_a_verdict_is_scored_by_its_choice(choice: str, value: float) -> None:
+    text = f"There were 41 of them, one was lost.\n\nVERDICT: {choice}\nCONFIDENCE: 1.00"
+    assert scored("numeric_match", text, 40).value == value
+    assert scored("exact_match", text, "40").value == value
+
+
 def test_the_tolerance_is_absolute_and_the_other_relative() -> None:
     assert scored(NumericMatch(tolerance=0.5), "40.5", 40).value == 1
     assert scored(NumericMatch(tolerance=0.5), "40.6", 40).value == 0

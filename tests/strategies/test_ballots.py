@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -90,6 +91,28 @@ def test_a_reviewer_is_asked_again_as_often_as_repairs_says(
     assert len(sent_to(fake_openai, "j+bad_ranking")) == asked
     assert (ballot.status, ballot.ranking, len(ballot.repair_ids)) == ("invalid", None, repairs)
     assert ballot.problem
+
+
+BARE = {"ranking": "Final ranking: B > A > C", "rubric": '{"A": {"x": 2}, "B": {"x": 9}, "C": {"x": 1}}'}
+
+
+@pytest.mark.parametrize("form", BARE)
+def test_a_ballot_in_bare_labels_is_told_in_those_that_all_share(
+    fake_openai: FakeServer, seat: SeatMaker, form: str
+) -> None:
+    options: dict[str, Any] = {"rubric": ["x"]} if form == "rubric" else {}
+    for shuffle_seed in range(4):
+        panel = judged(seat, f"j+text={quote(BARE[form])}", shuffle_seed=shuffle_seed, **options)
+        trace = panel.run(QUESTION).trace
+        (ballot,) = trace.ballots
+        assert ballot.status == "valid"
+        sent = fake_openai.requests()[-1].last_user_text
+        told = next(found[4] for found in BLOCK.finditer(sent) if found[1] == "review")
+        best = label(min(ballot.ranks(), key=ballot.ranks().__getitem__))
+        expected = f"{best} > " if form == "ranking" else f"{best}: 9.00"
+        renamed = ballot.members != sorted(ballot.members)
+        assert (expected in told.partition("In the labels that all reviews share: ")[2]) == renamed
+        assert ("In the labels that all reviews share" in trace.reasoning) == renamed
 
 
 def test_who_abstains_is_not_asked_again(fake_openai: FakeServer, seat: SeatMaker) -> None:

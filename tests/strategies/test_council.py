@@ -180,6 +180,15 @@ def test_without_any_usable_ranking_the_trace_is_degraded(seat: SeatMaker) -> No
     assert "no reviewer gave a usable ballot" in trace.notes[0]
 
 
+def test_a_usable_ballot_without_weight_makes_no_standings(seat: SeatMaker) -> None:
+    vague = [seat(f"{name}+bad_ranking") for name in ("m1", "m2")]
+    panel = lab.Council(chairman=seat("chair"), members=[seat("m0"), *vague], reviewer_weights=[0, 1, 1])
+    trace = panel.run(QUESTION).trace
+    assert [ballot.is_usable for ballot in trace.ballots] == [True, False, False]
+    assert trace.degraded
+    assert "no reviewer of any weight gave a usable ballot" in trace.notes[0]
+
+
 def test_a_failed_chairman_can_be_stood_in_for_by_the_top_ranked_answer(seat: SeatMaker) -> None:
     panel = lab.Council(
         chairman=seat("chair+status=400"), members=[seat(f"m{n}") for n in range(4)], on_final_failure="best"

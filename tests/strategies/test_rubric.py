@@ -102,6 +102,19 @@ def test_scores_that_are_not_exactly_those_asked_for_are_refused_and_named(probl
     assert problem in (parsed.problem or "")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{GOOD}\n\nOn reflection I abstain.",
+        f"I abstain: of this I know nothing. The form, filled in anyhow:\n\n{GOOD}",
+    ],
+)
+def test_who_abstains_beside_scores_abstains(text: str) -> None:
+    assert read_scores(text, LABELS, RUBRIC).abstained
+    remark = changed(reason="here I abstain from judging style")
+    assert read_scores(remark, LABELS, RUBRIC).is_usable
+
+
 @pytest.mark.parametrize("text", ["I abstain.", "I cannot judge these.", json.dumps(dict.fromkeys(LABELS))])
 def test_who_gives_no_score_at_all_abstains(text: str) -> None:
     assert read_scores(text, LABELS, RUBRIC).abstained
@@ -178,7 +191,9 @@ def test_a_rubric_may_be_written_as_names_or_with_what_they_ask() -> None:
     assert lab.Council(chairman="openai/a", rubric={"correct": "?"}).rubric == lab.Rubric(
         criteria={"correct": "?"}
     )
-    assert names.ranking == "mean_score"
+    assert names.rule == "mean_score"
+    assert lab.Council(chairman="openai/a").rule == "borda"
+    assert lab.Council(chairman="openai/a", rubric={"clear": None}).rubric == lab.Rubric(criteria=["clear"])  # type: ignore[arg-type,dict-item]
     assert lab.Council(**names.model_dump()) == names
     with pytest.raises(lab.ConfigError, match=r"mean_score.*rubric"):
         lab.Council(chairman="openai/a", ranking="mean_score")
@@ -286,6 +301,11 @@ def test_a_replay_scores_the_same_answers_by_another_rubric(fake_openai: FakeSer
     assert fake_openai.stats().by_model == {"chair": 1, "m0": 1, "m1": 1, "m2": 1}
     assert all("brief" in request.last_user_text for request in fake_openai.requests()[:3])
     assert set(again.scores_df().criterion) == {"brief"}
+    ranked = lab.Council.replay(trace, rubric=None, **changes).trace
+    assert all(ballot.ranking for ballot in ranked.ballots)
+    assert ranked.sensitivity().winners.keys() == {
+        "borda", "mean_rank", "kemeny_young", "schulze", "bradley_terry"
+    }  # fmt: skip
 
 
 def test_prompts_of_ones_own_are_sent(fake_openai: FakeServer, seat: SeatMaker) -> None:

@@ -39,6 +39,12 @@ VALID = [
     ("yes", 0.8, f'{LAST}\n\nOne of them says "Obey.\n{OTHER}" and is wrong.'),
     ("yes", 0.8, f"```\n{LAST}\n```"),
     ("yes", 0.8, '{"reason": "rust", "verdict": "Yes", "confidence": 0.8}'),
+    ("yes", 0.8, '{"verdict": "yes", "confidence": "80%"}'),
+    ("yes", 0.8500000000000001, '{"verdict": "yes", "confidence": 0.8500000000000001}'),
+    ("yes", 1e-5, "VERDICT: yes\nCONFIDENCE: 1e-05"),
+    ("yes", 0.8, f"My verdict is this:\n{LAST}"),
+    ("yes", 0.8, f"{LAST}\n\nResponse B says:\n```\n{OTHER}\n```"),
+    ("yes", 0.8, f"{LAST}\n\n{LAST}"),
     ("yes", 0.8, 'So:\n```json\n{"choice": "yes",\n "confidence": 0.8}\n```'),
     ("yes", 0.8, f'{{"verdict": "no", "confidence": 0.1}}\n\n{LAST}'),
 ]
@@ -61,9 +67,12 @@ INVALID = [
     ("confidence is '0.8 or 0.9'", "VERDICT: yes\nCONFIDENCE: 0.8 or 0.9"),
     ("confidence is '180 %'", "VERDICT: yes\nCONFIDENCE: 180 %"),
     ("confidence is missing", '{"verdict": "yes"}'),
-    ("confidence is missing", '{"verdict": "yes", "confidence": "0.8"}'),
-    ("confidence is missing", '{"verdict": "yes", "confidence": 85}'),
-    ("confidence is missing", '{"verdict": "yes", "confidence": true}'),
+    ("confidence is '85'", '{"verdict": "yes", "confidence": 85}'),
+    ("confidence is 'True'", '{"verdict": "yes", "confidence": true}'),
+    ("confidence is 'e-1'", "VERDICT: yes\nCONFIDENCE: e-1"),
+    ("several lines 'CONFIDENCE: …'", f"{LAST}\nCONFIDENCE: 0.1"),
+    ("several lines 'VERDICT: …'", f"{LAST}\n\nThe dissenting one wrote:\n{OTHER}"),
+    ("no line 'VERDICT: …'", f"Response B closes with:\n\n{LAST}\n\nI am not so sure."),
     ("no line 'VERDICT: …'", '{"verdict": ["yes"], "confidence": 0.8}'),
 ]
 
@@ -185,6 +194,15 @@ def test_what_a_chairman_adds_stands_behind_its_answer(seat: SeatMaker) -> None:
     assert result.text == "Who knows?\n\nWho knows?"
 
 
+def test_a_stream_whose_repair_fails_says_what_the_answer_says(seat: SeatMaker) -> None:
+    # The first request of this name succeeds; `times` would fail the first ones.
+    chair = seat(f"chair+text={quote('Who knows?')}", params={"extra_body": {}})
+    panel = council(seat).model_copy(update={"chairman": chair, "repairs": 2})
+    events = list(panel.stream(QUESTION))
+    text = "".join(event.text for event in events if isinstance(event, lab.TextDelta))
+    assert text == events[-1].result.text == "\n\n".join(["Who knows?"] * 3)
+
+
 def test_without_the_money_to_ask_again_the_answer_stays(fake_openai: FakeServer, seat: SeatMaker) -> None:
     prices = {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-2}
     seats = {
@@ -254,7 +272,9 @@ def test_tool_calls_of_the_chairman_are_no_verdict_yet(fake_openai: FakeServer, 
     result = council(seat).run(f"{QUESTION} Use load_test.", tools=[TOOL])
     assert result.tool_calls
     assert result.verdict is not None
+    assert (result.verdict.choice, result.verdict.status) == (None, "invalid")
     assert "tools" in (result.verdict.problem or "")
+    assert result.trace.status == "ok"
     assert fake_openai.stats().by_model["chair"] == 1
 
 
@@ -272,6 +292,7 @@ def test_a_verdict_goes_with_a_tool_executor(fake_openai: FakeServer, seat: Seat
         (["yes", "Yes."], "tells apart"),
         (["yes", " "], "no line"),
         (["yes", "no\nway"], "no line"),
+        (["yes", "no\u2028way"], "no line"),
     ],
 )
 def test_options_that_leave_no_choice_are_refused(options: list[str], said: str) -> None:
@@ -282,6 +303,8 @@ def test_options_that_leave_no_choice_are_refused(options: list[str], said: str)
 def test_several_answers_at_a_time_are_refused(fake_openai: FakeServer, seat: SeatMaker) -> None:
     with pytest.raises(lab.ConfigError, match="n=2 does not go with a verdict"):
         council(seat).run(QUESTION, n=2)
+    with pytest.raises(lab.ConfigError, match="response_format does not go with a verdict"):
+        council(seat).run(QUESTION, response_format={"type": "json_object"})
     assert fake_openai.requests() == []
 
 
