@@ -298,3 +298,9 @@ def test_families_that_name_no_model_of_the_frame_are_refused() -> None:
         bias(councils(23, 2), families={"gpt-4o": "gpt"})
     with pytest.raises(ConfigError, match="families must map models to families, not be a str"):
         bias(councils(23, 2), families="gpt")  # type: ignore[arg-type]
+
+
+def test_a_ballot_that_was_asked_for_again_counts_like_any_other() -> None:
+    frame = councils(5, RUNS, planted=PLANTED)
+    repaired = frame.assign(status=frame["status"].mask(frame["reviewer"] == 1, "repaired"))
+    pd.testing.assert_frame_equal(bias(repaired), bias(frame))
