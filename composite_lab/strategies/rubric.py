@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeGuard, TypeVar
 from pydantic import Field, model_validator
 
 from composite_lab.seats import Frozen
-from composite_lab.strategies.ballots.jsontext import JSON_STARTS, MAX_JSON, Pairs, folded, json_at
+from composite_lab.strategies.ballots.jsontext import Pairs, folded, json_values
 from composite_lab.strategies.ballots.labels import Labels
 from composite_lab.strategies.ballots.quotation import own_lines
 from composite_lab.strategies.parsing import Parsed, abstains, cites
@@ -96,21 +96,14 @@ def read_scores(text: str, labels: Sequence[str], rubric: Rubric) -> Parsed:
     """
     names = Labels(labels)
     lines = own_lines(text)
+    values = list(json_values(lines))
     sheet: list[tuple[str, Any]] | None = None
-    own: list[str] = []
-    position = attempts = 0
-    while position < len(lines) and attempts < MAX_JSON:
-        after, is_json = position + 1, False
-        if JSON_STARTS.match(lines[position].text.strip()):
-            attempts += 1
-            found = json_at(lines, position)
-            quoted = lines[position].quoted or cites(lines, position, names)
-            sheet = (None if quoted else _sheet(found.value, names)) or sheet
-            after, is_json = max(after, found.after), found.value is not None
-        if lines[position].own and not is_json:
-            own.append(lines[position].text)
-        position = after
-    if abstains("\n".join(own), firmly=sheet is not None):
+    for start, found in values:
+        if not lines[start].quoted and not cites(lines, start, names):
+            sheet = _sheet(found.value, names) or sheet
+    inside = {place for start, found in values for place in range(start, found.after)}
+    own = "\n".join(line.text for place, line in enumerate(lines) if line.own and place not in inside)
+    if abstains(own, firmly=sheet is not None):
         return Parsed(None, problem="the reviewer abstains", abstained=True)
     if sheet is None:
         return Parsed(None, problem="there is no JSON object with the labels for its keys")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from composite_lab.replies import Reply
-from composite_lab.strategies.ballots.jsontext import JSON_STARTS, MAX_JSON, Pairs, folded, json_at
+from composite_lab.strategies.ballots.jsontext import Pairs, folded, json_values
 from composite_lab.strategies.ballots.quotation import PLAIN, Line, own_lines
 from composite_lab.strategies.conversation import Message
 from composite_lab.strategies.prompts import CouncilPrompts, bullets
@@ -192,27 +192,15 @@ def _in_lines(lines: Sequence[Line]) -> _Stated | None:
 def _in_json(lines: Sequence[Line]) -> _Stated | None:
     """The same of the last JSON object that has a choice."""
     said: _Stated | None = None
-    for value in _objects(lines):
-        entries = [(folded(key), item) for key, item in value]
+    for start, found in json_values(lines):
+        if lines[start].quoted or not isinstance(found.value, Pairs):
+            continue
+        entries = [(folded(key), item) for key, item in found.value]
         chosen = [item for key, item in entries if key in _CHOICE_KEYS]
         if len(chosen) == 1 and isinstance(chosen[0], str | int | None):
             sure = [item for key, item in entries if key == "confidence"]
             said = _Stated(str(chosen[0]), str(sure[0]) if len(sure) == 1 else None)
     return said
-
-
-def _objects(lines: Sequence[Line]) -> Iterator[Pairs]:
-    position = attempts = 0
-    while position < len(lines) and attempts < MAX_JSON:
-        line = lines[position]
-        after = position + 1
-        if not line.quoted and JSON_STARTS.match(line.text.strip()):
-            attempts += 1
-            found = json_at(lines, position)
-            if isinstance(found.value, Pairs):
-                yield found.value
-            after = max(after, found.after)
-        position = after
 
 
 def _share(confidence: str | None) -> float | None:

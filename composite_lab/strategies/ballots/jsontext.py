@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
@@ -40,6 +40,20 @@ def json_at(lines: Sequence[Line], start: int) -> Found:
     if text[end:].partition("\n")[0].strip(" \t.;,`"):
         return Found(None, after if after > start + 1 else start)
     return Found(value, after)
+
+
+def json_values(lines: Sequence[Line]) -> Iterator[tuple[int, Found]]:
+    """The JSON in the lines from top to bottom, each with the line where it starts."""
+    position = attempts = 0
+    while position < len(lines) and attempts < MAX_JSON:
+        after = position + 1
+        if JSON_STARTS.match(lines[position].text.strip()):
+            attempts += 1
+            found = json_at(lines, position)
+            if found.value is not None:
+                yield position, found
+            after = max(after, found.after)
+        position = after
 
 
 def folded(key: str) -> str:
