@@ -30,7 +30,6 @@ SAMPLED_PROMPTS = 25
 _LABEL = re.compile(r'label="(Response [A-Z]+)"')
 _SCORE_FORM = re.compile(r'\{"Response A": \{.*\}\}', re.DOTALL)
 _CELL = re.compile(r"(?<=: )<(-?[\d.e+-]+) to -?[\d.e+-]+>(?=[,}])")
-_OPTION = re.compile(r"^- (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ def _text(messages: list[dict[str, Any]], place: Place, length: int, options: Se
     if place.role == "reviewer":
         lines = [f"{number}. {label}" for number, label in enumerate(_LABEL.findall(asked), 1)]
         return f"{text}\n\nFINAL RANKING:\n" + "\n".join(lines)
-    listed = _OPTION.findall(asked)
-    if choice := next((option for option in options if option in listed), None):
+    listed = asked.splitlines()
+    if choice := next((option for option in options if f"- {option}" in listed), None):
         return f"{text}\n\nVERDICT: {choice}\nCONFIDENCE: 0.5"
     return text

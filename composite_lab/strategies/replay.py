@@ -15,7 +15,7 @@ from composite_lab.trace.call import Call
 from composite_lab.trace.model import Trace, by_parent
 from composite_lab.trace.summary import total_cost
 
-MASK = "**********"
+STARS = "**********"
 """What stands in a configuration in place of a secret."""
 
 
@@ -96,7 +96,7 @@ def replayed_options(
 def _without_masks(value: Any) -> Any:
     """A configuration without its masked secrets: keys come from the environment or are given again."""
     if isinstance(value, dict):
-        return {name: _without_masks(item) for name, item in value.items() if item != MASK}
+        return {name: _without_masks(item) for name, item in value.items() if item != STARS}
     if isinstance(value, list):
         return [_without_masks(item) for item in value]
     return value

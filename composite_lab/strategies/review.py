@@ -31,18 +31,13 @@ class Review:
     form: Form = field(repr=False)
     messages: list[Message] = field(repr=False)
     replies: list[Reply] = field(default_factory=list)
-    said: list[str] = field(default_factory=list, repr=False)
-    """The texts of the replies in the labels that candidates have for everybody."""
+    said: str = field(default="", repr=False)
+    """The text of the first reply in the labels that candidates have for everybody."""
 
     @property
     def labels(self) -> list[str]:
         """The labels in the order shown."""
         return [label(position) for position in range(len(self.members))]
-
-    @property
-    def names(self) -> dict[str, str]:
-        """For each label as shown, the one that the candidate has for everybody."""
-        return dict(zip(self.labels, map(label, self.members), strict=True))
 
     @cached_property
     def ballot(self) -> Ballot:
@@ -65,8 +60,8 @@ class Review:
     def told(self) -> str:
         """What the reviewer said, in the labels that candidates have for everybody."""
         if self.ballot.status != "repaired":
-            return self.said[0]
-        return f"{self.said[0]}\n\nAsked again, this reviewer gave: {self.form.told(self.ballot)}"
+            return self.said
+        return f"{self.said}\n\nAsked again, this reviewer gave: {self.form.told(self.ballot)}"
 
     def in_common_labels(self, text: str) -> str:
         """What the reviewer wrote, in the labels that candidates have for everybody.
@@ -74,21 +69,23 @@ class Review:
         Bare letters (`B > A`) are not found in a text, though a ballot may be written with them: then it is
         told once more behind the text.
         """
-        said = relabel(text, self.names)
-        meant = self._as_ballot(self.form.read(text, self.labels), self.labels)
-        told = self._as_ballot(self.form.read(said, list(self.names.values())), list(self.names.values()))
+        meant = self.ballot_in(text, self.labels)
+        said = relabel(text, meant.names)
+        told = self.ballot_in(said, list(meant.names.values()))
         if not meant.is_usable or meant.preference() == told.preference():
             return said
         return f"{said}\n\nIn the labels that all reviews share: {self.form.told(meant)}"
 
-    def _as_ballot(self, parsed: Parsed, labels: list[str]) -> Ballot:
+    def ballot_in(self, text: str, labels: list[str]) -> Ballot:
+        """The ballot that a text holds which calls the candidates by these labels."""
+        parsed = self.form.read(text, labels)
         return Ballot(
             reviewer=self.reviewer,
             labels=labels,
             members=self.members,
             ranking=parsed.ranking,
             scores=parsed.scores,
-            status="valid" if parsed.is_usable else "invalid",
+            status=self._status([parsed]),
         )
 
     def asking_again(self) -> Job:
@@ -145,7 +142,7 @@ async def hold(run: Run, reviews: list[Review], repairs: int) -> list[Review]:
             replace(
                 each,
                 replies=[*each.replies, came[each.reviewer]],
-                said=[*each.said, said[came[each.reviewer].call.call_id]],
+                said=each.said or said[came[each.reviewer].call.call_id],
             )
             if each.reviewer in came
             else each
