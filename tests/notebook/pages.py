@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
 
 from composite_lab import Ballot, Call, Standing, Trace
+from tests import records
 
-NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 TAGS = {
     "style", "div", "p", "span", "strong", "em", "br", "bdi", "pre", "code", "details", "summary", "table",
     "thead", "tbody", "tr", "th", "td",
@@ -56,20 +55,11 @@ class Elements(HTMLParser):
 
 
 def call(call_id: str = "c", **fields: Any) -> Call:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "call_id": call_id, "strategy": "moa", "stage": "proposals", "role": "proposer",
-        "request_model": "openai/x", "status": "ok", "started_at": NOON, "start_offset_s": 0.0,
-        "latency_s": 0.31,
-    }  # fmt: skip
-    return Call(**(needed | fields))
+    return records.call(call_id, **({"request_model": "openai/x", "latency_s": 0.31} | fields))
 
 
 def trace(*calls: Call, **fields: Any) -> Trace:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "strategy": "moa", "model": "composite/moa/openai/x", "started_at": NOON,
-        "latency_s": 1.0, "version": "0",
-    }  # fmt: skip
-    return Trace(**(needed | fields), calls=list(calls))
+    return records.trace(*calls, **({"model": "composite/moa/openai/x"} | fields))
 
 
 def filled(text: str, status: str = "error") -> Trace:

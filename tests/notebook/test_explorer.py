@@ -6,7 +6,6 @@ import html
 import json
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import ipywidgets as widgets
@@ -20,29 +19,20 @@ from composite_lab.notebook.call_list import CallList
 from composite_lab.notebook.explorer import trace_explorer
 from composite_lab.notebook.panes import SENT_CHARS, Faults, widest_limit
 from composite_lab.trace.verdict import Verdict, Vote
+from tests import records
 from tests.notebook.widget_tree import inside, the
 
-NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 QUESTION = [{"role": "user", "content": "Why is the sky dark at night?"}]
 NATIVE = {"Tab", "VBox", "HBox", "HTML", "Select", "ToggleButtons", "Button", "Label"}
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202eevil\x1b[31m</pre>\ud800"
 
 
 def call(**fields: Any) -> Call:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "call_id": "c", "strategy": "moa", "stage": "proposals", "role": "proposer",
-        "request_model": "openai/a", "status": "ok", "started_at": NOON, "start_offset_s": 0.0,
-        "latency_s": 1.0, "messages": QUESTION,
-    }  # fmt: skip
-    return Call(**(needed | fields))
+    return records.call(**({"messages": QUESTION} | fields))
 
 
 def trace(*calls: Call, **fields: Any) -> Trace:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "strategy": "moa", "model": "composite/moa/openai/a", "started_at": NOON,
-        "latency_s": 2.0, "version": "0", "calls": calls, "messages": QUESTION,
-    }  # fmt: skip
-    return Trace(**(needed | fields))
+    return records.trace(*calls, **({"latency_s": 2.0, "messages": QUESTION} | fields))
 
 
 def proposal(seat: int, text: str, **fields: Any) -> Call:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -26,9 +25,9 @@ from composite_lab import Ballot, Call, Result, Standing, Trace
 from composite_lab.notebook import plots
 from composite_lab.notebook.ballots_plot import RANKED
 from composite_lab.testing import FakeServer
+from tests import records
 from tests.records import trace
 
-NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 HOSTILE = [
     "$\\frac{$",
     "openai/$x$",
@@ -50,12 +49,7 @@ def _closed() -> Iterator[None]:
 
 
 def call(call_id: str = "c", start: float = 0.0, latency: float = 1.0, **fields: Any) -> Call:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "call_id": call_id, "strategy": "moa", "stage": "proposals", "role": "proposer",
-        "request_model": "openai/a", "status": "ok", "started_at": NOON, "start_offset_s": start,
-        "latency_s": latency,
-    }  # fmt: skip
-    return Call(**(needed | fields))
+    return records.call(call_id, start_offset_s=start, latency_s=latency, **fields)
 
 
 def priced(stage: str, model: str, usd: float | None, **fields: Any) -> Call:

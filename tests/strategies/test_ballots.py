@@ -34,10 +34,6 @@ def judged(seat: SeatMaker, judge: str, **options: Any) -> lab.Council:
     return council(seat, "m0", "m1", "m2", reviewers=[seat(judge)], **options)
 
 
-def sent_to(server: FakeServer, model: str) -> list[Any]:
-    return [request for request in server.requests() if request.model == model]
-
-
 def test_a_ranking_that_cannot_be_read_is_asked_for_once_more(
     fake_openai: FakeServer, seat: SeatMaker
 ) -> None:
@@ -48,7 +44,7 @@ def test_a_ranking_that_cannot_be_read_is_asked_for_once_more(
     assert "no heading" in (ballot.problem or "")
     assert (ballot.call_id, ballot.repair_ids) == (review.call_id, [repair.call_id])
     assert (review.round, repair.round) == (0, 1)
-    first, again = sent_to(fake_openai, "j+bad_ranking+times=1")
+    first, again = fake_openai.requests("j+bad_ranking+times=1")
     assert again.messages[:-2] == first.messages
     assert again.messages[-2] == {"role": "assistant", "content": review.text}
     assert ballot.problem in again.last_user_text
@@ -88,7 +84,7 @@ def test_a_reviewer_is_asked_again_as_often_as_repairs_says(
     fake_openai: FakeServer, seat: SeatMaker, repairs: int, asked: int
 ) -> None:
     (ballot,) = judged(seat, "j+bad_ranking", repairs=repairs).run(QUESTION).trace.ballots
-    assert len(sent_to(fake_openai, "j+bad_ranking")) == asked
+    assert len(fake_openai.requests("j+bad_ranking")) == asked
     assert (ballot.status, ballot.ranking, len(ballot.repair_ids)) == ("invalid", None, repairs)
     assert ballot.problem
 
@@ -118,14 +114,14 @@ def test_a_ballot_in_bare_labels_is_told_in_those_that_all_share(
 def test_who_abstains_is_not_asked_again(fake_openai: FakeServer, seat: SeatMaker) -> None:
     trace = judged(seat, f"j+{ABSTAINS}").run(QUESTION).trace
     assert [(ballot.status, ballot.ranking) for ballot in trace.ballots] == [("abstained", None)]
-    assert len(sent_to(fake_openai, f"j+{ABSTAINS}")) == 1
+    assert len(fake_openai.requests(f"j+{ABSTAINS}")) == 1
     assert trace.degraded
 
 
 def test_a_reviewer_that_failed_is_not_asked_again(fake_openai: FakeServer, seat: SeatMaker) -> None:
     (ballot,) = judged(seat, "j+status=400").run(QUESTION).trace.ballots
     assert (ballot.status, ballot.call_ids) == ("failed", [])
-    assert len(sent_to(fake_openai, "j+status=400")) == 1
+    assert len(fake_openai.requests("j+status=400")) == 1
 
 
 def test_an_incomplete_ranking_is_refused_and_named(seat: SeatMaker) -> None:
@@ -137,7 +133,7 @@ def test_an_incomplete_ranking_is_refused_and_named(seat: SeatMaker) -> None:
 def test_a_repair_prompt_of_ones_own_is_sent(fake_openai: FakeServer, seat: SeatMaker) -> None:
     prompts = {"repair": "FINAL RANKING of {labels}, please."}
     judged(seat, "j+bad_ranking+times=1", prompts=prompts).run(QUESTION)
-    again = sent_to(fake_openai, "j+bad_ranking+times=1")[1].last_user_text
+    again = fake_openai.requests("j+bad_ranking+times=1")[1].last_user_text
     assert again == "FINAL RANKING of Response A, Response B, Response C, please."
 
 

@@ -83,10 +83,6 @@ def judged(seat: SeatMaker, judge: str, **options: Any) -> lab.Council:
     return council(seat, "m0", "m1", "m2", reviewers=[seat(judge)], **options)
 
 
-def sent_to(server: FakeServer, model: str) -> list[Any]:
-    return [request for request in server.requests() if request.model == model]
-
-
 @pytest.mark.parametrize("text", VALID)
 def test_every_label_has_its_score_by_every_criterion(text: str) -> None:
     parsed = read_scores(text, LABELS, RUBRIC)
@@ -202,7 +198,7 @@ def test_a_rubric_may_be_written_as_names_or_with_what_they_ask() -> None:
 def test_reviewers_are_asked_for_scores_by_each_criterion(fake_openai: FakeServer, seat: SeatMaker) -> None:
     rubric = lab.Rubric(criteria={"correct": "Is it true?", "clear": ""}, scale=(1, 7))
     trace = judged(seat, "judge", rubric=rubric).run(QUESTION).trace
-    (asked,) = sent_to(fake_openai, "judge")
+    (asked,) = fake_openai.requests("judge")
     assert "- correct: Is it true?\n- clear\n" in asked.last_user_text
     assert asked.last_user_text.count('{"correct": <1 to 7>, "clear": <1 to 7>}') == 3
     assert "RANKING" not in asked.last_user_text
@@ -264,7 +260,7 @@ def test_scores_that_cannot_be_read_are_asked_for_once_more(fake_openai: FakeSer
     (ballot,) = trace.ballots
     assert (ballot.status, ballot.source, len(ballot.repair_ids)) == ("repaired", "json", 1)
     assert "'Response C' is missing" in (ballot.problem or "")
-    first, again = sent_to(fake_openai, "j+partial_ranking+times=1")
+    first, again = fake_openai.requests("j+partial_ranking+times=1")
     assert again.messages[:-2] == first.messages
     assert ballot.problem in again.last_user_text
     assert again.last_user_text.count('"clear": <1 to 10>') == 3
@@ -311,7 +307,7 @@ def test_a_replay_scores_the_same_answers_by_another_rubric(fake_openai: FakeSer
 def test_prompts_of_ones_own_are_sent(fake_openai: FakeServer, seat: SeatMaker) -> None:
     prompts = {"score": "{answers} Scores: {form}", "repair_scores": "Only this: {form}"}
     judged(seat, "j+bad_ranking+times=1", prompts=prompts).run(QUESTION)
-    first, again = sent_to(fake_openai, "j+bad_ranking+times=1")
+    first, again = fake_openai.requests("j+bad_ranking+times=1")
     assert first.last_user_text.endswith('"clear": <1 to 10>}}')
     assert again.last_user_text.startswith("Only this: {")
     with pytest.raises(lab.ConfigError, match="form"):

@@ -24,6 +24,7 @@ import composite_lab as lab
 from composite_lab import Call, Trace
 from composite_lab.trace import otel
 from composite_lab.trace.otel import export_trace
+from tests import records
 from tests.conftest import SeatMaker
 
 NOON = datetime(2025, 3, 1, 12, 0, 0, 123_457, tzinfo=UTC)
@@ -56,20 +57,12 @@ def tracing() -> Iterator[Tracing]:
 
 
 def call(call_id: str = "c", **fields: Any) -> Call:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "call_id": call_id, "strategy": "moa", "stage": "proposals", "role": "proposer",
-        "provider": "openai", "request_model": f"openai/{call_id}", "status": "ok", "started_at": NOON,
-        "start_offset_s": 0.0, "latency_s": 1.0,
-    }  # fmt: skip
-    return Call(**(needed | fields))
+    own = {"provider": "openai", "request_model": f"openai/{call_id}", "started_at": NOON}
+    return records.call(call_id, **(own | fields))
 
 
 def trace(*calls: Call, **fields: Any) -> Trace:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "strategy": "moa", "model": "composite/moa/openai/a", "started_at": NOON,
-        "latency_s": 2.5, "version": "0", "calls": calls,
-    }  # fmt: skip
-    return Trace(**(needed | fields))
+    return records.trace(*calls, **({"started_at": NOON, "latency_s": 2.5} | fields))
 
 
 def tool_call(arguments: Any = "{}") -> dict[str, Any]:

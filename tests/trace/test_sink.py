@@ -7,16 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from composite_lab import Call, ConfigError, Trace, load_traces, save_traces
+from composite_lab import ConfigError, Trace, load_traces, save_traces
 from composite_lab.trace.sink import record
+from tests import records
+from tests.records import call
 
-NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 WRITER = """
 import sys
 from datetime import UTC, datetime
@@ -38,18 +38,7 @@ for number in range(40):
 
 
 def trace(trace_id: str, **fields: Any) -> Trace:
-    needed: dict[str, Any] = {
-        "trace_id": trace_id, "strategy": "moa", "model": "composite/moa/openai/a", "started_at": NOON,
-        "latency_s": 1.0, "version": "0",
-    }  # fmt: skip
-    return Trace(**(needed | fields))
-
-
-def call(**fields: Any) -> Call:
-    return Call(
-        trace_id="t", call_id="c", strategy="moa", stage="proposals", role="proposer", status="ok",
-        request_model="openai/a", started_at=NOON, start_offset_s=0.0, latency_s=1.0, **fields,
-    )  # fmt: skip
+    return records.trace(trace_id=trace_id, **fields)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,17 +10,11 @@ import pytest
 from composite_lab import Call, Summary
 from composite_lab.trace.frames import calls_frame
 from composite_lab.trace.summary import critical_path, excerpt, stage_text, summarize, total_cost
-
-NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
+from tests import records
 
 
 def call(start: float = 0.0, latency: float = 1.0, **fields: Any) -> Call:
-    needed: dict[str, Any] = {
-        "trace_id": "t", "call_id": "c", "strategy": "moa", "stage": "proposals", "role": "proposer",
-        "request_model": "openai/a", "status": "ok", "started_at": NOON, "start_offset_s": start,
-        "latency_s": latency,
-    }  # fmt: skip
-    return Call(**(needed | fields))
+    return records.call(start_offset_s=start, latency_s=latency, **fields)
 
 
 def summary(*calls: Call, wall: float = 10.0) -> Summary:
