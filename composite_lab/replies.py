@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from composite_lab.redaction import printable_in
+from composite_lab.redaction import printable, printable_in
 from composite_lab.seats import Seat
 from composite_lab.trace.call import Call
 
@@ -39,9 +39,10 @@ def read_answer(response: Any) -> dict[str, Any]:
     choice = response.choices[0] if response.choices else None
     # Not by getattr: LiteLLM deletes fields that are empty, and pydantic searches long for what is not there.
     message = vars(choice.message) if choice else {}
+    text, reasoning = message.get("content"), message.get("reasoning_content")
     return {
-        "text": printable_in(message.get("content")),
-        "reasoning": printable_in(message.get("reasoning_content")),
+        "text": printable(text) if text else text,
+        "reasoning": printable(reasoning) if reasoning else reasoning,
         "tool_calls": read_message(response)["tool_calls"] if message.get("tool_calls") else [],
         "finish_reason": choice.finish_reason if choice else None,
         "response_model": response.model,

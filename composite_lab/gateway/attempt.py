@@ -7,7 +7,6 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,9 +14,9 @@ import litellm
 from litellm.exceptions import Timeout
 
 from composite_lab.errors import CallTimeout, CompositeError, TruncatedStream
-from composite_lab.gateway.memory import Remembered
+from composite_lab.gateway.memory import Remembered, Request
 from composite_lab.gateway.models import cost_of, provider_of, recordable
-from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing, Place
+from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing
 from composite_lab.gateway.quiet import let_worker_go
 from composite_lab.redaction import printable
 from composite_lab.replies import Reply, price, read_answer, read_usage
@@ -29,48 +28,54 @@ if TYPE_CHECKING:
     from composite_lab.gateway.gateway import Gateway
 
 
-@dataclass(kw_only=True)
 class Attempt:
     """One attempt. Its `run` returns the Reply or raises `CallFailed`; either way there is a Call."""
 
-    gateway: Gateway
-    call_id: str
-    seat: Seat
-    messages: list[dict[str, Any]]
-    place: Place
-    number: int
-    params: dict[str, Any]
-    stream: Observer | None
     first_token_s: float | None = None
     shown: bool = False
-    partial: list[str] = field(default_factory=list)
+
+    def __init__(
+        self, gateway: Gateway, call_id: str, request: Request, number: int, stream: Observer | None
+    ) -> None:
+        self.gateway = gateway
+        self.call_id = call_id
+        self.seat, self.messages, self.params, self.place = request
+        self.number = number
+        self.stream = stream
+        self.is_composite = self.seat.is_composite
+        self.partial: list[str] = []
 
     async def run(self) -> Reply:
         gateway = self.gateway
         gateway.check_budget()
         self.started_at, self.start = datetime.now(UTC), time.perf_counter()
         try:
-            async with asyncio.timeout(self.seat.timeout_s) as limit:
+            if self.seat.timeout_s is not None:
+                response = await self._send_in_time(self.seat.timeout_s)
+            elif self.stream is not None or self.is_composite:
                 response = await self._send()
+            else:  # what most calls are, without a detour
+                response = await litellm.acompletion(**self._request())
         except asyncio.CancelledError:
             gateway.record(self._failed("cancelled", None))
             raise
-        except TimeoutError as error:
-            if not limit.expired():
-                raise self._failure("timeout", error) from None
-            late = CallTimeout(f"{self.seat} did not answer within timeout_s={self.seat.timeout_s}")
-            raise self._failure("timeout", late) from None
         except Exception as error:
-            status: Status = "timeout" if isinstance(error, Timeout) else "error"
+            status: Status = "timeout" if isinstance(error, Timeout | TimeoutError) else "error"
             gateway.redact_error(error)
             raise self._failure(status, error) from None
+        let_worker_go()
         return self._succeed(response)
 
+    async def _send_in_time(self, timeout_s: float) -> Any:
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                return await self._send()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise CallTimeout(f"{self.seat} did not answer within timeout_s={timeout_s}") from None
+
     async def _send(self) -> Any:
-        if self.stream is None and not self.seat.is_composite:
-            response = await litellm.acompletion(**self._request())
-            let_worker_go()
-            return response
         with self._as_enclosing():
             if self.stream is None:
                 return await litellm.acompletion(**self._request())
@@ -91,32 +96,35 @@ class Attempt:
         return litellm.stream_chunk_builder(chunks, messages=self.messages)
 
     def _request(self) -> dict[str, Any]:
-        seat, place = self.seat, self.place
+        seat, place, gateway = self.seat, self.place, self.gateway
         request = {
             **self.params,
             "model": seat.model,
             "messages": self.messages,
             "num_retries": 0,
             "max_retries": 0,
-            "litellm_trace_id": self.gateway.trace_id,
+            "litellm_trace_id": gateway.trace_id,
             "metadata": {
-                "composite_trace_id": self.gateway.trace_id,
+                "composite_trace_id": gateway.trace_id,
                 "composite_call_id": self.call_id,
-                "composite_strategy": self.gateway.strategy,
+                "composite_strategy": gateway.strategy,
                 "composite_stage": place.stage,
                 "composite_role": place.role,
                 "composite_seat": place.seat,
             },
-            **{name: reveal(value) for name, value in seat.credentials.items()},
         }
-        optional = {
-            "api_base": seat.api_base,
-            "api_version": seat.api_version,
-            "api_key": reveal(seat.api_key) if seat.api_key else None,
-            "timeout": seat.timeout_s,
-            "cache": self._cache_control(),
-        }
-        request |= {name: value for name, value in optional.items() if value is not None}
+        for name, secret in seat.credentials.items():
+            request[name] = reveal(secret)
+        if seat.api_base is not None:
+            request["api_base"] = seat.api_base
+        if seat.api_version is not None:
+            request["api_version"] = seat.api_version
+        if seat.api_key:
+            request["api_key"] = reveal(seat.api_key)
+        if seat.timeout_s is not None:
+            request["timeout"] = seat.timeout_s
+        if (cache := self._cache_control()) is not None:
+            request["cache"] = cache
         if seat.extra_headers:
             stated = {name: reveal(value) for name, value in seat.extra_headers.items()}
             request["extra_headers"] = {**(request.get("extra_headers") or {}), **stated}
@@ -133,7 +141,7 @@ class Attempt:
 
     @contextmanager
     def _as_enclosing(self) -> Iterator[None]:
-        if not self.seat.is_composite:
+        if not self.is_composite:
             yield
             return
         token = ENCLOSING.set(Enclosing(self.gateway, self.call_id))
@@ -163,14 +171,16 @@ class Attempt:
                 )
 
     def _succeed(self, response: Any) -> Reply:
-        answer = read_answer(response)
-        if self.seat.is_composite:
-            money: dict[str, Any] = {"usage_source": "children"}
+        facts = self._facts("ok")
+        facts |= read_answer(response)
+        if self.is_composite:
+            facts["usage_source"] = "children"
         else:
             usage = read_usage(response)
             litellm_cost = cost_of(response, self.seat.model)
-            money = usage | price(self.seat, usage, litellm_cost, answer["cache_hit"])
-        call = Call(**self._facts("ok"), **answer, **money)
+            facts |= usage
+            facts |= price(self.seat, usage, litellm_cost, facts["cache_hit"])
+        call = Call(**facts)
         self.gateway.record(call)
         return Reply(call, response)
 
@@ -200,11 +210,11 @@ class Attempt:
             error_type=type(error).__name__ if error else None,
             error_message=self.gateway.redacted(str(error)) if error else None,
             text=printable("".join(self.partial)) or None,
-            usage_source="children" if self.seat.is_composite else "missing",
+            usage_source="children" if self.is_composite else "missing",
         )
 
     def _facts(self, status: Status) -> dict[str, Any]:
-        place, gateway = self.place, self.gateway
+        seat, place, gateway = self.seat, self.place, self.gateway
         return {
             "trace_id": gateway.trace_id,
             "call_id": self.call_id,
@@ -215,14 +225,14 @@ class Attempt:
             "seat": place.seat,
             "sample": place.sample,
             "attempt": self.number,
-            "provider": provider_of(self.seat.model),
-            "request_model": self.seat.model,
-            "seat_name": self.seat.name,
+            "provider": provider_of(seat.model),
+            "request_model": seat.model,
+            "seat_name": seat.name,
             "status": status,
             "started_at": self.started_at,
             "start_offset_s": self.start - gateway._start,
             "latency_s": time.perf_counter() - self.start,
             "time_to_first_token_s": self.first_token_s,
             "messages": self.messages,
-            "params": recordable(self.params),
+            "params": recordable(self.params) if self.params else {},
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -15,7 +15,7 @@ import stamina
 
 from composite_lab.errors import BudgetExceeded, ConfigError
 from composite_lab.gateway.attempt import Attempt
-from composite_lab.gateway.memory import MEMORY, Remembered, Request
+from composite_lab.gateway.memory import MEMORY, Memory, Remembered, Request
 from composite_lab.gateway.models import check_price, provider_of
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Place
 from composite_lab.gateway.quiet import silence
@@ -83,7 +83,7 @@ class Gateway:
         """Take the secrets of this run's seats out of an error."""
         redact_error(error, self._secrets)
 
-    async def call(
+    def call(
         self,
         seat: Seat,
         messages: list[dict[str, Any]],
@@ -91,22 +91,26 @@ class Gateway:
         params: dict[str, Any] | None = None,
         *,
         stream: Observer | None = None,
-    ) -> Reply:
-        """The reply of one sub-call after as many attempts as it takes and is worth.
+    ) -> Coroutine[Any, Any, Reply]:
+        """The reply of one sub-call after as many attempts as it takes and is worth; to be awaited.
 
         With `stream` its pieces go to that observer as they come, and it is not repeated once one has.
         Raises `CallFailed`, or `BudgetExceeded` when the money is spent.
         """
-        request = Request(seat, messages, (params or {}) | seat.call_params(place.sample), place)
+        own = seat.call_params(place.sample)
+        request = Request(seat, messages, params | own if params else own, place)
         memory = MEMORY.get()
-        if memory is None or seat.is_composite or stream is not None:
-            return await self._pay(request, stream)
+        if memory is None or stream is not None or seat.is_composite:
+            return self._pay(request, stream)
+        return self._recall_or_pay(memory, request)
+
+    async def _recall_or_pay(self, memory: Memory, request: Request) -> Reply:
         key = request.key(memory.repeat)
         earlier = await memory.recall(key, request)
         if earlier is not None:
             return self._attempt(request).remembered(earlier)
         try:
-            reply = await self._pay(request, stream)
+            reply = await self._pay(request, None)
             memory.remember(key, Remembered.of(reply.call, reply.response))
         finally:
             memory.let_go(key)
@@ -128,20 +132,12 @@ class Gateway:
         )
 
     async def _pay(self, request: Request, stream: Observer | None) -> Reply:
-        seat = request.seat
-        retries = seat.retries if seat.retries is not None else 0 if seat.is_composite else self._retries
-
-        async def attempt_number(number: int) -> Reply:
-            attempt = self._attempt(request, number, stream)
-            if seat.is_composite:  # its own calls take their own places in its own limiter
-                return await attempt.run()
-            async with self._limiter if self._is_alone else self._slot():
-                return await attempt.run()
-
         try:
-            return await attempt_number(0)
+            return await self._pay_once(request, 0, stream)
         except CallFailed as failure:
             first = failure
+        seat = request.seat
+        retries = seat.retries if seat.retries is not None else 0 if seat.is_composite else self._retries
         async for attempt in stamina.retry_context(
             on=pause_before_retry,
             attempts=retries + 1,
@@ -153,21 +149,20 @@ class Gateway:
             with attempt:
                 if attempt.num == 1:  # made above: most calls succeed at once, and a retry loop is not free
                     raise first
-                return await attempt_number(attempt.num - 1)
+                return await self._pay_once(request, attempt.num - 1, stream)
         raise AssertionError("stamina always returns or raises")
 
+    async def _pay_once(self, request: Request, number: int, stream: Observer | None) -> Reply:
+        attempt = self._attempt(request, number, stream)
+        if attempt.is_composite:  # its own calls take their own places in its own limiter
+            return await attempt.run()
+        async with self._limiter if self._is_alone else self._slot():
+            return await attempt.run()
+
     def _attempt(self, request: Request, number: int = 0, stream: Observer | None = None) -> Attempt:
-        return Attempt(
-            gateway=self,
-            # Shaped like a UUID. The run's own random one makes it unique; one more for each call costs CPU.
-            call_id=f"{self.trace_id[:24]}{next(self._numbers):012x}",
-            seat=request.seat,
-            messages=request.messages,
-            place=request.place,
-            number=number,
-            params=request.params,
-            stream=stream,
-        )
+        # Shaped like a UUID. The run's own random one makes it unique; one more for each call costs CPU.
+        call_id = f"{self.trace_id[:24]}{next(self._numbers):012x}"
+        return Attempt(self, call_id, request, number, stream)
 
     @property
     def _is_alone(self) -> bool:

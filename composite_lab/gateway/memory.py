@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
@@ -26,8 +26,7 @@ KEPT = (
 """The fields of a Call that its answer determines."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A sub-call that is wanted: who is asked what, with which parameters, where in the run."""
 
     seat: Seat

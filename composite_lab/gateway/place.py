@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from composite_lab.trace.call import Call
 
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from composite_lab.gateway.gateway import Gateway
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where in a run a call stands. `draw` tells apart calls of one stage that are otherwise alike."""
 
     stage: str

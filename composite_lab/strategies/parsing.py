@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from composite_lab.strategies.ballots.chain import Listing, Source, inline
@@ -72,6 +72,12 @@ class Parsed:
     def is_usable(self) -> bool:
         """Whether there is a ranking, or scores."""
         return self.ranking is not None or self.scores is not None
+
+    def says(self, other: Parsed, names: Mapping[str, str]) -> bool:
+        """Whether it is the other ballot with its labels replaced by these names."""
+        ranking = other.ranking and [names[each] for each in other.ranking]
+        scores = other.scores and {names[each]: scored for each, scored in other.scores.items()}
+        return self.ranking == ranking and self.scores == scores
 
 
 def parse_ranking(text: str, labels: Sequence[str]) -> list[str] | None:

@@ -33,11 +33,18 @@ class Review:
     replies: list[Reply] = field(default_factory=list)
     said: str = field(default="", repr=False)
     """The text of the first reply in the labels that candidates have for everybody."""
+    _read: dict[str, Parsed] = field(default_factory=dict, repr=False)
+    """What was read from which text, since reading takes time."""
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         """The labels in the order shown."""
         return [label(position) for position in range(len(self.members))]
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """For each label as shown, the one that the candidate has for everybody."""
+        return dict(zip(self.labels, map(label, self.members), strict=True))
 
     @cached_property
     def ballot(self) -> Ballot:
@@ -69,19 +76,18 @@ class Review:
         Bare letters (`B > A`) are not found in a text, though a ballot may be written with them: then it is
         told once more behind the text.
         """
-        meant = self.ballot_in(text, self.labels)
-        said = relabel(text, meant.names)
-        told = self.ballot_in(said, list(meant.names.values()))
-        if not meant.is_usable or meant.preference() == told.preference():
+        meant = self._parsed_from(text)
+        said = relabel(text, self.names)
+        if not meant.is_usable or self.form.read(said, list(self.names.values())).says(meant, self.names):
             return said
-        return f"{said}\n\nIn the labels that all reviews share: {self.form.told(meant)}"
+        return f"{said}\n\nIn the labels that all reviews share: {self.form.told(self.ballot_in(text))}"
 
-    def ballot_in(self, text: str, labels: list[str]) -> Ballot:
-        """The ballot that a text holds which calls the candidates by these labels."""
-        parsed = self.form.read(text, labels)
+    def ballot_in(self, text: str) -> Ballot:
+        """The ballot that a text holds which calls the candidates by the labels shown."""
+        parsed = self._parsed_from(text)
         return Ballot(
             reviewer=self.reviewer,
-            labels=labels,
+            labels=self.labels,
             members=self.members,
             ranking=parsed.ranking,
             scores=parsed.scores,
@@ -98,7 +104,12 @@ class Review:
 
     @cached_property
     def _parsed(self) -> list[Parsed]:
-        return [self.form.read(reply.text, self.labels) for reply in self.replies]
+        return [self._parsed_from(reply.text) for reply in self.replies]
+
+    def _parsed_from(self, text: str) -> Parsed:
+        if text not in self._read:
+            self._read[text] = self.form.read(text, self.labels)
+        return self._read[text]
 
     @staticmethod
     def _status(parsed: Sequence[Parsed]) -> BallotStatus:

@@ -147,11 +147,13 @@ class Tally:
                     # Weights are even, so that halves stay whole.
                     beaten[candidate][rivals] += weight * behind + weight // 2 * (len(level) - 1)
                     weights[candidate] += weight
-        return {
-            candidate: sum((Fraction(won, rivals) for rivals, won in beaten[candidate].items()), Fraction())
-            / weights[candidate]
-            for candidate in self.compared
-        }
+        return {candidate: _mean_share(beaten[candidate], weights[candidate]) for candidate in self.compared}
+
+
+def _mean_share(beaten: Mapping[int, int], weight: int) -> Fraction:
+    """The sum of wins over rivals, by number of rivals, over the weight: exact, and one fraction is made."""
+    shared = math.lcm(*beaten)
+    return Fraction(sum(won * (shared // rivals) for rivals, won in beaten.items()), shared * weight)
 
 
 def levels(order: Order) -> tuple[tuple[int, ...], ...]:

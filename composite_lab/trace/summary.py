@@ -123,9 +123,11 @@ def stage_text(title: str, calls: Sequence[Call], wording: Callable[[Call], str]
     for call in last.values():
         sample = f", sample {call.sample + 1}" if sampled else ""
         head = f"### {call.role} {call.seat + 1}{sample} · {call.name}"
-        text = wording(call) if wording else call.text or ""
-        failed = f"(no answer: {call.error_type or call.status})"
-        lines.append(f"{head}\n{excerpt(text) if call.status == 'ok' else failed}")
+        if call.status == "ok":
+            said = excerpt(wording(call) if wording else call.text or "")
+        else:
+            said = f"(no answer: {call.error_type or call.status})"
+        lines.append(f"{head}\n{said}")
     return "\n\n".join(lines) + "\n\n"
 
 
