@@ -5,6 +5,7 @@ Works on the response object alone and imports no LiteLLM.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,11 @@ def read_message(response: Any) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value not in ([], {})}
 
 
-def read_answer(response: Any) -> dict[str, Any]:
-    """The Call fields that hold the answer: text, reasoning, tool calls, finish reason, model."""
+def read_answer(response: Any, hidden: Mapping[str, Any]) -> dict[str, Any]:
+    """The Call fields that hold the answer: text, reasoning, tool calls, finish reason, model, cache hit.
+
+    `hidden` is the response's `_hidden_params`, which pydantic takes long to find.
+    """
     choice = response.choices[0] if response.choices else None
     # Not by getattr: LiteLLM deletes fields that are empty, and pydantic searches long for what is not there.
     message = vars(choice.message) if choice else {}
@@ -46,13 +50,8 @@ def read_answer(response: Any) -> dict[str, Any]:
         "tool_calls": read_message(response)["tool_calls"] if message.get("tool_calls") else [],
         "finish_reason": choice.finish_reason if choice else None,
         "response_model": response.model,
-        "cache_hit": is_from_cache(response),
+        "cache_hit": bool(hidden.get("cache_hit")),
     }
-
-
-def is_from_cache(response: Any) -> bool:
-    """True when LiteLLM's own cache answered."""
-    return bool(response._hidden_params.get("cache_hit"))
 
 
 def read_usage(response: Any) -> dict[str, Any]:

@@ -130,8 +130,10 @@ class Seat(Frozen):
     @property
     def profile(self) -> str | None:
         """The profile at the bottom: of `composite/profile/fast` it is `fast`. None when there is none."""
+        if not self.is_composite:
+            return None
         kind, _, name = self._innermost().partition("/")
-        return name if self.is_composite and kind == PROFILE else None
+        return name if kind == PROFILE else None
 
     def _innermost(self) -> str:
         return self.model.rsplit(COMPOSITE_PREFIX, 1)[-1]

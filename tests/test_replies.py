@@ -21,6 +21,10 @@ def response(message: dict[str, Any], finish_reason: str = "stop", **fields: Any
     return litellm.ModelResponse(model="gpt-4o-2024", choices=[choice], **fields)
 
 
+def answer_in(reply: litellm.ModelResponse) -> dict[str, Any]:
+    return read_answer(reply, reply._hidden_params)
+
+
 def test_message_is_a_plain_dict_without_empty_fields() -> None:
     assert read_message(response({"content": "Hi.", "tool_calls": []})) == {
         "role": "assistant",
@@ -38,7 +42,7 @@ def test_message_keeps_fields_of_one_provider() -> None:
 
 
 def test_answer_holds_text_reasoning_finish_reason_and_model() -> None:
-    assert read_answer(response({"content": "Hi.", "reasoning_content": "Hm."}, "length")) == {
+    assert answer_in(response({"content": "Hi.", "reasoning_content": "Hm."}, "length")) == {
         "text": "Hi.",
         "reasoning": "Hm.",
         "tool_calls": [],
@@ -49,27 +53,27 @@ def test_answer_holds_text_reasoning_finish_reason_and_model() -> None:
 
 
 def test_answer_of_tool_calls_has_no_text() -> None:
-    answer = read_answer(response({"content": None, "tool_calls": [CALL]}, "tool_calls"))
+    answer = answer_in(response({"content": None, "tool_calls": [CALL]}, "tool_calls"))
     assert (answer["text"], answer["tool_calls"]) == (None, [CALL])
 
 
 def test_answer_from_a_cache_says_so() -> None:
     cached = response({"content": "Hi."})
     cached._hidden_params["cache_hit"] = True
-    assert read_answer(cached)["cache_hit"] is True
+    assert answer_in(cached)["cache_hit"] is True
 
 
 def test_lone_surrogates_are_in_no_part_of_an_answer() -> None:
     broken = {**CALL, "function": {"name": "look_up", "arguments": '{"place": "\ud83d"}'}}
     message = {"content": "a\ud83d", "reasoning_content": "b\ud83d", "tool_calls": [broken]}
-    answer = read_answer(response(message))
+    answer = answer_in(response(message))
     assert answer["text"] == "a?"
     assert answer["reasoning"] == "b?"
     answer["tool_calls"][0]["function"]["arguments"].encode()
 
 
 def test_response_without_choices_is_an_answer_without_text() -> None:
-    assert read_answer(litellm.ModelResponse(model="gpt-4o", choices=[]))["text"] is None
+    assert answer_in(litellm.ModelResponse(model="gpt-4o", choices=[]))["text"] is None
 
 
 def test_usage_holds_all_five_counts() -> None:

@@ -20,7 +20,7 @@ from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing
 from composite_lab.gateway.quiet import let_worker_go
 from composite_lab.redaction import printable
 from composite_lab.replies import Reply, price, read_answer, read_usage
-from composite_lab.seats import Seat, reveal
+from composite_lab.seats import reveal
 from composite_lab.trace.call import Call, Status
 from composite_lab.trace.events import Observer, ReasoningDelta, TextDelta, ToolCallDelta
 
@@ -103,6 +103,7 @@ class Attempt:
             "messages": self.messages,
             "num_retries": 0,
             "max_retries": 0,
+            "litellm_call_id": self.call_id,
             "litellm_trace_id": gateway.trace_id,
             "metadata": {
                 "composite_trace_id": gateway.trace_id,
@@ -119,8 +120,8 @@ class Attempt:
             request["api_base"] = seat.api_base
         if seat.api_version is not None:
             request["api_version"] = seat.api_version
-        if seat.api_key:
-            request["api_key"] = reveal(seat.api_key)
+        if seat.api_key is not None and (key := reveal(seat.api_key)):
+            request["api_key"] = key
         if seat.timeout_s is not None:
             request["timeout"] = seat.timeout_s
         if (cache := self._cache_control()) is not None:
@@ -172,15 +173,16 @@ class Attempt:
 
     def _succeed(self, response: Any) -> Reply:
         facts = self._facts("ok")
-        facts |= read_answer(response)
+        hidden = response._hidden_params
+        facts |= read_answer(response, hidden)
         if self.is_composite:
             facts["usage_source"] = "children"
         else:
             usage = read_usage(response)
-            litellm_cost = cost_of(response, self.seat.model)
             facts |= usage
+            litellm_cost = cost_of(response, hidden, self.seat.model)
             facts |= price(self.seat, usage, litellm_cost, facts["cache_hit"])
-        call = Call(**facts)
+        call = Call.model_validate(facts)
         self.gateway.record(call)
         return Reply(call, response)
 

@@ -232,9 +232,10 @@ class Gateway:
             raise ConfigError(
                 f"{seat.model!r} nests composites deeper than {MAX_DEPTH}: use a plain model further out"
             )
-        if seat.plain_model is None:  # a profile: the run inside of this call checks its models
+        plain = seat.plain_model
+        if plain is None:  # a profile: the run inside of this call checks its models
             return
-        provider_of(seat.plain_model)
+        provider_of(plain)
         if capped:
             check_price(seat)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -85,8 +85,8 @@ def count_tokens(model: str, messages: list[dict[str, Any]]) -> int:
     return int(litellm.token_counter(model=model, messages=messages))
 
 
-def cost_of(response: Any, model: str) -> float | None:
-    hidden = response._hidden_params
+def cost_of(response: Any, hidden: Mapping[str, Any], model: str) -> float | None:
+    """What a response with these `_hidden_params` cost by LiteLLM's prices (USD), None if it knows none."""
     if "response_cost" in hidden:  # LiteLLM has looked already: None says that it knows no price
         cost = hidden["response_cost"]
         return None if cost is None else float(cost)

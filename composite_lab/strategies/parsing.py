@@ -48,8 +48,7 @@ _WITHIN_QUOTES = re.compile(r"[\"“][^\"“”\n]{0,300}[\"”]")
 _BLANK_BALLOT = re.compile(
     r"\W{0,6}(?:I\s)?(?:abstain(?:ed|s|ing)?|abstention|none|n/a|no\sranking)\W{0,6}", re.IGNORECASE
 )
-# Neither thinking, a quotation, a code fence nor an introduction of somebody else's words.
-_BEFORE_A_PLAIN_BALLOT = re.compile(r"(?:[^<>\"“”`~]*[^<>\"“”`~:\s*_]\s*\n)?")
+_CARE_MARKS = '<>"“”`~'  # of thinking, quotations and code fences
 _PLAIN_LABEL = re.compile("Response [A-Z]{1,3}")
 
 
@@ -104,7 +103,7 @@ def _as_asked(text: str, labels: Sequence[str]) -> list[str] | None:
     Most replies do, and to read one freely takes ten times as long. `_read_freely` says the same of them.
     """
     before, heading, ranked = text.rpartition("FINAL RANKING:\n")
-    if not heading or not _BEFORE_A_PLAIN_BALLOT.fullmatch(before):
+    if not heading or not _needs_no_care(before):
         return None
     lines = ranked.removesuffix("\n").split("\n")
     if not all(line.startswith(f"{number}. ") for number, line in enumerate(lines, 1)):
@@ -112,6 +111,16 @@ def _as_asked(text: str, labels: Sequence[str]) -> list[str] | None:
     ranking = [line.partition(" ")[2] for line in lines]
     exact = sorted(ranking) == sorted(labels) and all(map(_PLAIN_LABEL.fullmatch, ranking))
     return ranking if exact and len(set(ranking)) == len(ranking) else None
+
+
+def _needs_no_care(before: str) -> bool:
+    """Whether what stands before a ballot has neither thinking, a quotation, a code fence nor an
+    introduction of somebody else's words."""
+    if not before:
+        return True
+    words = before.rstrip()
+    said = before[-1] == "\n" and words != "" and words[-1] not in ":*_"
+    return said and not any(mark in before for mark in _CARE_MARKS)
 
 
 def _read_freely(text: str, labels: Sequence[str]) -> Parsed:

@@ -133,8 +133,13 @@ class Run:
 
     def _say(self, stage: str, round_: int, wording: Callable[[Call], str] | None = None) -> None:
         # Calls of a composite that sits here belong to that seat's own answer.
-        own = [call for call in self.gateway.calls if call.parent_call_id is None]
-        calls = in_stable_order([call for call in own if (call.stage, call.round) == (stage, round_)])
+        calls = in_stable_order(
+            [
+                call
+                for call in self.gateway.calls
+                if call.stage == stage and call.round == round_ and call.parent_call_id is None
+            ]
+        )
         title = stage.capitalize() if round_ == 0 else f"{stage.capitalize()}, round {round_ + 1}"
         section = stage_text(title, calls, wording)
         self.reasoning.append(section)

@@ -137,15 +137,17 @@ class Tally:
 
         A rival on its level is half beaten.
         """
-        beaten: dict[int, Counter[int]] = {candidate: Counter() for candidate in self.compared}
+        beaten: dict[int, dict[int, int]] = {candidate: {} for candidate in self.compared}
         weights = dict.fromkeys(self.compared, 0)
         for order, weight in self.ballots:
             behind, rivals = len(order), len(order) - 1
             for level in levels(order):
                 behind -= len(level)
+                # Weights are even, so that halves stay whole.
+                won = weight * behind + weight // 2 * (len(level) - 1)
                 for candidate in level:
-                    # Weights are even, so that halves stay whole.
-                    beaten[candidate][rivals] += weight * behind + weight // 2 * (len(level) - 1)
+                    of = beaten[candidate]
+                    of[rivals] = of.get(rivals, 0) + won
                     weights[candidate] += weight
         return {candidate: _mean_share(beaten[candidate], weights[candidate]) for candidate in self.compared}
 

@@ -194,6 +194,8 @@ def by_parent(calls: list[Call]) -> dict[str | None, list[Call]]:
 
 def in_stable_order(calls: list[Call]) -> list[Call]:
     """Calls by stage, round, seat, sample and attempt, each followed by the calls below it."""
+    if not any(call.parent_call_id for call in calls):  # as in most runs
+        return sorted(calls, key=_place)
     below = by_parent(calls)
     ordered: list[Call] = []
     pending = sorted(below.get(None, []), key=_place, reverse=True)
