@@ -165,7 +165,7 @@ class Council(Strategy):
             for (number, seat, own), order in zip(reviewers, orders, strict=True)
             if order
         ]
-        reviews = await hold(run, reviews, self.repairs)
+        await hold(run, reviews, self.repairs)
         run.ballots = [review.ballot for review in reviews]
         run.standings = standings(run.ballots, list(opinions), rule=self.rule, weights=self.reviewer_weights)
         weights = self.reviewer_weights

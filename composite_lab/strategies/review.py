@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from composite_lab.replies import Reply
 from composite_lab.seats import Seat
@@ -20,7 +19,7 @@ STAGE = "review"
 ROLE = "reviewer"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Review:
     """What one reviewer is asked, and what it said: to its review, then each time it was asked again."""
 
@@ -31,24 +30,30 @@ class Review:
     form: Form = field(repr=False)
     messages: list[Message] = field(repr=False)
     replies: list[Reply] = field(default_factory=list)
-    said: str = field(default="", repr=False)
-    """The text of the first reply in the labels that candidates have for everybody."""
-    _read: dict[str, Parsed] = field(default_factory=dict, repr=False)
-    """What was read from which text, since reading takes time."""
 
-    @cached_property
-    def labels(self) -> list[str]:
+    def __post_init__(self) -> None:
+        self.labels = [label(position) for position in range(len(self.members))]
         """The labels in the order shown."""
-        return [label(position) for position in range(len(self.members))]
-
-    @cached_property
-    def names(self) -> dict[str, str]:
+        self.names = dict(zip(self.labels, map(label, self.members), strict=True))
         """For each label as shown, the one that the candidate has for everybody."""
-        return dict(zip(self.labels, map(label, self.members), strict=True))
+        # A text is read, and put into other labels, once.
+        self._read: dict[str, Parsed] = {}
+        self._relabelled: dict[str, str] = {}
+        self._ballot: Ballot | None = None
 
-    @cached_property
+    def take(self, reply: Reply) -> None:
+        """Add what the reviewer said."""
+        self.replies.append(reply)
+        self._ballot = None
+
+    @property
     def ballot(self) -> Ballot:
         """The ballot as it stands; a review that was read at last keeps the problem it had at first."""
+        if self._ballot is None:
+            self._ballot = self._made_ballot()
+        return self._ballot
+
+    def _made_ballot(self) -> Ballot:
         parsed = self._parsed
         return Ballot(
             reviewer=self.reviewer,
@@ -65,10 +70,11 @@ class Review:
         )
 
     def told(self) -> str:
-        """What the reviewer said, in the labels that candidates have for everybody."""
+        """What the reviewer said to its review, in the labels that candidates have for everybody."""
+        said = self.in_common_labels(self.replies[0].text)
         if self.ballot.status != "repaired":
-            return self.said
-        return f"{self.said}\n\nAsked again, this reviewer gave: {self.form.told(self.ballot)}"
+            return said
+        return f"{said}\n\nAsked again, this reviewer gave: {self.form.told(self.ballot)}"
 
     def in_common_labels(self, text: str) -> str:
         """What the reviewer wrote, in the labels that candidates have for everybody.
@@ -76,6 +82,11 @@ class Review:
         Bare letters (`B > A`) are not found in a text, though a ballot may be written with them: then it is
         told once more behind the text.
         """
+        if text not in self._relabelled:
+            self._relabelled[text] = self._put_into_common_labels(text)
+        return self._relabelled[text]
+
+    def _put_into_common_labels(self, text: str) -> str:
         meant = self._parsed_from(text)
         said = relabel(text, self.names)
         if not meant.is_usable or self.form.read(said, list(self.names.values())).says(meant, self.names):
@@ -102,7 +113,7 @@ class Review:
         said: Message = {"role": "assistant", "content": answered.text}
         return Job(self.seat, [*self.messages, said, {"role": "user", "content": prompt}], self.reviewer)
 
-    @cached_property
+    @property
     def _parsed(self) -> list[Parsed]:
         return [self._parsed_from(reply.text) for reply in self.replies]
 
@@ -128,17 +139,15 @@ def review_messages(run: Run, texts: Sequence[str], form: Form) -> list[Message]
     return with_material(run.toolless, prompt)
 
 
-async def hold(run: Run, reviews: list[Review], repairs: int) -> list[Review]:
-    """The reviews with their replies. Who gave no readable ballot is asked again, `repairs` times at most.
+async def hold(run: Run, reviews: list[Review], repairs: int) -> None:
+    """Have the reviews made. Who gave no readable ballot is asked again, `repairs` times at most.
 
     Asking again is another round of the stage. Who abstains or fails is not asked again.
     """
     by_number = {review.reviewer: review for review in reviews}
-    said: dict[str, str] = {}
 
     def in_common_labels(call: Call) -> str:
-        said[call.call_id] = by_number[call.seat].in_common_labels(call.text or "")
-        return said[call.call_id]
+        return by_number[call.seat].in_common_labels(call.text or "")
 
     for round_ in range(repairs + 1):
         asked = reviews if round_ == 0 else [each for each in reviews if each.ballot.status == "invalid"]
@@ -148,15 +157,6 @@ async def hold(run: Run, reviews: list[Review], repairs: int) -> list[Review]:
             each.asking_again() if round_ else Job(each.seat, each.messages, each.reviewer) for each in asked
         ]
         replies = await run.stage(STAGE, ROLE, jobs, quorum=0, round_=round_, wording=in_common_labels)
-        came = {each.reviewer: reply for each, reply in zip(asked, replies, strict=True) if reply is not None}
-        reviews = [
-            replace(
-                each,
-                replies=[*each.replies, came[each.reviewer]],
-                said=each.said or said[came[each.reviewer].call.call_id],
-            )
-            if each.reviewer in came
-            else each
-            for each in reviews
-        ]
-    return reviews
+        for each, reply in zip(asked, replies, strict=True):
+            if reply is not None:
+                each.take(reply)
