@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from itertools import groupby
 from time import perf_counter
@@ -54,6 +55,11 @@ class Workload:
         for calls in self.stages:
             await asyncio.gather(*(litellm.acompletion(**call, **self.endpoint) for call in calls))
 
+    async def by_hand_as_sent(self) -> None:
+        """The same with the arguments that tell a sub-call's run, stage and role to LiteLLM's callbacks."""
+        for calls in self.stages:
+            await asyncio.gather(*(litellm.acompletion(**call, **self.endpoint, **_told()) for call in calls))
+
     async def first_token(self) -> float:
         """Seconds until `astream` gives the first piece of the answer."""
         start, first = perf_counter(), None
@@ -86,6 +92,17 @@ class Workload:
                 first = perf_counter() - start
         assert first is not None
         return first
+
+
+def _told() -> dict[str, Any]:
+    names = ("composite_trace_id", "composite_call_id", "composite_strategy", "composite_stage")
+    told = {
+        **dict.fromkeys(names, "as long as most of them"),
+        "composite_role": "proposer",
+        "composite_seat": 0,
+    }
+    ids = {"litellm_call_id": str(uuid.uuid4()), "litellm_trace_id": "as long as most of them"}
+    return {"num_retries": 0, "max_retries": 0, **ids, "metadata": told}
 
 
 def _moa(work: Workload) -> Strategy:
