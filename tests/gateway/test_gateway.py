@@ -160,7 +160,9 @@ def test_sub_calls_tell_callbacks_which_run_stage_and_role_they_are(
         ("proposals", "proposer"),
         ("aggregation", "aggregator"),
     }
-    assert {metadata["composite_call_id"] for metadata in told} == {call.call_id for call in trace.calls}
+    call_ids = {call.call_id for call in trace.calls}
+    assert {metadata["composite_call_id"] for metadata in told} == call_ids
+    assert {event["litellm_call_id"] for event in events} == call_ids
 
 
 def test_metadata_does_not_go_over_the_wire(fake_openai: FakeServer, seat: SeatMaker) -> None:
