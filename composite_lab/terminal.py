@@ -12,7 +12,7 @@ from rich.text import Text
 
 from composite_lab.notebook.text import score
 from composite_lab.notebook.verdict_view import verdict_text
-from composite_lab.strategies.ranking import relabel, rule_of
+from composite_lab.strategies.ranking import relabel, rule_of, scores_apart
 from composite_lab.trace.call import Call, Standing
 from composite_lab.trace.model import Trace
 from composite_lab.trace.summary import excerpt, harmless
@@ -82,7 +82,7 @@ def _standing(standing: Standing, trace: Trace) -> Iterator[str]:
     """The numbers behind a place: the share of rivals beaten, and what the council's own rule makes of it."""
     yield "not ranked" if standing.borda is None else f"beat {standing.borda:.0%} of its rivals"
     rule, weighted = rule_of(trace.config), bool(trace.config.get("reviewer_weights"))
-    if standing.score is not None and (rule != "borda" or weighted):
+    if standing.score is not None and scores_apart(rule, weighted=weighted):
         yield f"{harmless(rule)}{' (reviewers weighted)' if weighted else ''} {score(standing.score)}"
 
 

@@ -19,7 +19,7 @@ from composite_lab.notebook.judgement import (
     scores_by_criterion,
 )
 from composite_lab.notebook.text import escaped, one_line, score
-from composite_lab.strategies.ranking import default_rule, rule_of
+from composite_lab.strategies.ranking import default_rule, rule_of, scores_apart
 from composite_lab.strategies.ranking import standings as standings_of
 from composite_lab.trace.call import Ballot, Standing, label
 
@@ -184,7 +184,8 @@ def _standings(standings: Sequence[Standing], names: Mapping[int, str], config: 
     if not standings:
         return ""
     rule, weighted = rule_of(config), bool(config.get("reviewer_weights"))
-    by_rule = (rule != "borda" or weighted) and any(standing.score is not None for standing in standings)
+    scored = any(standing.score is not None for standing in standings)
+    by_rule = scored and scores_apart(rule, weighted=weighted)
     rows = [row(_standing(standing, names, by_rule)) for standing in standings[:MOST_CANDIDATES]]
     headings = ["place", "answer", "beat", "mean rank", "ballots"]
     if by_rule:

@@ -51,6 +51,11 @@ def rule_of(config: Mapping[str, Any]) -> str:
     return str(config.get("ranking") or default_rule(scored=bool(config.get("rubric"))))
 
 
+def scores_apart(rule: str, *, weighted: bool) -> bool:
+    """Whether a standing's `score` says something that its `borda` does not."""
+    return rule != "borda" or weighted
+
+
 def standings(
     ballots: Sequence[Ballot], members: Sequence[int], *, rule: str = "borda", weights: Sequence[float] = ()
 ) -> list[Standing]:
@@ -91,7 +96,7 @@ def _standing_line(standing: Standing, rule: str, weighted: bool) -> str:
         return f"{standing.label}: {why}"
     plain = f"beat {standing.borda:.0%} of its rivals, mean rank {standing.mean_rank:.2f}"
     told = f"{standing.place}. {standing.label}: {plain} on {standing.ballots} ballots"
-    if rule == "borda" and not weighted:
+    if not scores_apart(rule, weighted=weighted):
         return told
     score = "none" if standing.score is None else f"{standing.score:.2f}"
     return f"{told}; {_SCORES[rule]}{', reviewers weighted' if weighted else ''}: {score}"
