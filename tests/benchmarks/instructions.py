@@ -4,7 +4,7 @@ On a shared machine CPU time varies by some percent from one measurement to the 
 varies by some tenths. It sees neither waiting for memory nor the kernel, so it does not stand in for the
 cases `moa-cpu` and `council-cpu`: it tells whether a change to the code helps.
 
-Usage of the part that is measured: … KIND URL RUNS, which waits for a line of input before each measurement.
+Usage of the part that is measured: … KIND URL, which waits for a line of input before each measurement.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def main() -> None:
             print(f"{kind:10}{f'{bare / RUNS / 1e6:.1f} M':>12}{of_sent:>30}{of_ours:>20}")
 
 
-def counted(kind: str, url: str, out: Path, runs: int = RUNS) -> list[int]:
-    """The instructions of so many runs of each of `MEASURED`, which has gone through twice before."""
-    part = [sys.executable, "-m", "tests.benchmarks.instructions", kind, url, str(runs)]
+def counted(kind: str, url: str, out: Path) -> list[int]:
+    """The instructions of `RUNS` runs of each of `MEASURED`, which has gone through twice before."""
+    part = [sys.executable, "-m", "tests.benchmarks.instructions", kind, url]
     command = [*CALLGRIND, f"--callgrind-out-file={out}", *part]
     quiet = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONHASHSEED": "0"}
     with subprocess.Popen(
@@ -75,7 +75,7 @@ def total(file: Path) -> int:
     return int(found[1])
 
 
-async def measured(kind: str, url: str, count: int) -> None:
+async def measured(kind: str, url: str) -> None:
     """What is counted, each at a line of input, so that nothing else is."""
     from .workloads import Workload
 
@@ -84,7 +84,7 @@ async def measured(kind: str, url: str, count: int) -> None:
     for name in MEASURED:
         run = getattr(work, name)
         await run()
-        for runs in (1, count):
+        for runs in (1, RUNS):
             print("ready", flush=True)
             sys.stdin.readline()
             for _ in range(runs):
@@ -95,6 +95,6 @@ async def measured(kind: str, url: str, count: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        asyncio.run(measured(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+        asyncio.run(measured(*sys.argv[1:]))
     else:
         main()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from . import stub
 from .cases import CASES, ROOT
 from .imports import connections_of_import
-from .instructions import counted
 from .pairs import Measured
 
 # Three start many processes, three are large and run small here, and one Council stands for the others.
@@ -48,13 +45,6 @@ def test_the_cases_find_ratios() -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found.keys() == {*names, "frame", "compare", "compare-kept"}
     assert all(Measured(name, pairs, None).ratio > 0 for name, pairs in found.items())
-
-
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="wants valgrind")
-def test_more_work_takes_more_instructions(tmp_path: Path) -> None:
-    with stub.running() as url:
-        bare, _, ours = counted("moa", url, tmp_path / "callgrind", runs=3)
-    assert 0 < bare < ours
 
 
 def test_a_ratio_above_its_bound_does_not_pass() -> None:
