@@ -13,7 +13,7 @@ from composite_lab.strategies.parsing import Parsed
 from composite_lab.strategies.ranking import relabel
 from composite_lab.strategies.run import Run
 from composite_lab.strategies.stage import Job
-from composite_lab.trace.call import Ballot, BallotStatus, Call, label
+from composite_lab.trace.call import Ballot, BallotStatus, Call, common_names, label
 
 STAGE = "review"
 ROLE = "reviewer"
@@ -34,7 +34,7 @@ class Review:
     def __post_init__(self) -> None:
         self.labels = [label(position) for position in range(len(self.members))]
         """The labels in the order shown."""
-        self.names = dict(zip(self.labels, map(label, self.members), strict=True))
+        self.names = common_names(self.labels, self.members)
         """For each label as shown, the one that the candidate has for everybody."""
         # A text is read, and put into other labels, once.
         self._read: dict[str, Parsed] = {}

@@ -161,7 +161,7 @@ def _mean_share(beaten: Mapping[int, int], weight: int) -> Fraction:
 def levels(order: Order) -> tuple[tuple[int, ...], ...]:
     """The candidates of a ballot from best to worst, those on one level together and by number."""
     if not isinstance(order, Mapping):
-        return tuple([(member,) for member in order])
+        return tuple((member,) for member in order)
     scored: dict[float, list[int]] = {}
     for member in sorted(order):
         scored.setdefault(order[member], []).append(member)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from statistics import fmean
@@ -35,6 +35,11 @@ def label(index: int) -> str:
         index, letter = divmod(index - 1, 26)
         letters = ascii_uppercase[letter] + letters
     return f"Response {letters}"
+
+
+def common_names(labels: Sequence[str], members: Sequence[int]) -> dict[str, str]:
+    """For each label as shown to one reviewer, the one that the candidate behind it has for everybody."""
+    return {shown: label(member) for shown, member in zip(labels, members, strict=True)}
 
 
 class Call(Record):
@@ -137,7 +142,7 @@ class Ballot(Record):
     @property
     def names(self) -> dict[str, str]:
         """For each label as shown, the one that the candidate has for everybody (`label` of its seat)."""
-        return {shown: label(member) for shown, member in zip(self.labels, self.members, strict=True)}
+        return common_names(self.labels, self.members)
 
     def ranked_members(self) -> list[int]:
         """The seats from best to worst; empty without a ranking."""

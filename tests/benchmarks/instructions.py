@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 
 from . import stub
+from .cases import ROOT
 
-ROOT = Path(__file__).parents[2]
 RUNS = 8
 MEASURED = ("by_hand", "by_hand_as_sent", "ours")
 CALLGRIND = ["valgrind", "--tool=callgrind", "--instr-atstart=no"]
