@@ -23,7 +23,6 @@ from composite_lab.errors import (
     RunTimeout,
     StoreError,
     ToolLoopError,
-    TruncatedStream,
 )
 from composite_lab.profiles import (
     load_profiles,
@@ -45,9 +44,11 @@ from composite_lab.tools import on_loop_thread
 from composite_lab.trace.call import Ballot, Call, Canary, CanaryTrial, Standing, Usage
 from composite_lab.trace.events import (
     CallFinished,
+    DetailsDelta,
     Failed,
     Finished,
     ReasoningDelta,
+    Section,
     StageFinished,
     StageStarted,
     TextDelta,
@@ -93,6 +94,7 @@ __all__ = [
     "Contains",
     "Council",
     "CouncilPrompts",
+    "DetailsDelta",
     "EmptyAnswer",
     "EngineError",
     "ExactMatch",
@@ -115,6 +117,7 @@ __all__ = [
     "RunTimeout",
     "Score",
     "Seat",
+    "Section",
     "StageFinished",
     "StageStarted",
     "Standing",
@@ -125,7 +128,6 @@ __all__ = [
     "ToolCallDelta",
     "ToolLoopError",
     "Trace",
-    "TruncatedStream",
     "Usage",
     "Verdict",
     "Vote",

@@ -44,10 +44,6 @@ class CallTimeout(CompositeError, TimeoutError):
     """One call took longer than its seat's `timeout_s`."""
 
 
-class TruncatedStream(CompositeError, ConnectionError):
-    """A streamed answer ended before the model said that it had finished."""
-
-
 class EmptyAnswer(CompositeError):
     """A seat answered without any text, so that nobody can build on it."""
 

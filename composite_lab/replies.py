@@ -9,17 +9,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from composite_lab.errors import EmptyAnswer
 from composite_lab.redaction import printable, printable_in
 from composite_lab.seats import Seat
 from composite_lab.trace.call import Call
 
+_ANSWER = {"role", "content", "reasoning_content", "tool_calls"}
+"""What of a message has a field of its own in a Call; the rest are its `extras`."""
+
 
 @dataclass
 class Reply:
-    """A sub-call that succeeded: its Call, and LiteLLM's response."""
+    """A sub-call that was answered: its Call, and LiteLLM's response.
+
+    `notes` tells what of it is not as it should be.
+    """
 
     call: Call
     response: Any
+    notes: tuple[str, ...] = ()
+
+    @property
+    def emptiness(self) -> EmptyAnswer | None:
+        """Why nobody can build on the answer, None if somebody can."""
+        empty = self.call.error_type == EmptyAnswer.__name__
+        return EmptyAnswer(self.call.error_message) if empty else None
 
     @property
     def text(self) -> str:
@@ -36,7 +50,7 @@ def read_message(response: Any) -> dict[str, Any]:
 
 
 def read_answer(response: Any, hidden: Mapping[str, Any]) -> dict[str, Any]:
-    """The Call fields that hold the answer: text, reasoning, tool calls, finish reason, model, cache hit.
+    """The Call fields that hold the answer, from its text to whether it came from a cache.
 
     `hidden` is the response's `_hidden_params`, which pydantic takes long to find.
     """
@@ -44,14 +58,71 @@ def read_answer(response: Any, hidden: Mapping[str, Any]) -> dict[str, Any]:
     # Not by getattr: LiteLLM deletes fields that are empty, and pydantic searches long for what is not there.
     message = vars(choice.message) if choice else {}
     text, reasoning = message.get("content"), message.get("reasoning_content")
+    extras = _extras(choice) if choice else {}
+    if len(response.choices or ()) > 1:
+        others = [other.model_dump(exclude_none=True) for other in response.choices[1:]]
+        extras["choices"] = printable_in(others)
     return {
         "text": printable(text) if text else text,
         "reasoning": printable(reasoning) if reasoning else reasoning,
         "tool_calls": read_message(response)["tool_calls"] if message.get("tool_calls") else [],
+        "extras": extras,
         "finish_reason": choice.finish_reason if choice else None,
         "response_model": response.model,
         "cache_hit": bool(hidden.get("cache_hit")),
     }
+
+
+def _extras(choice: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for source in (vars(choice.message), choice.message.model_extra or {}):
+        for name, value in source.items():
+            if value and name not in _ANSWER:
+                found[name] = _plain(value)
+    if logprobs := vars(choice).get("logprobs"):
+        found["logprobs"] = _plain(logprobs)
+    return printable_in(found) if found else found
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(exclude_none=True)
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items() if item is not None}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def emptiness(facts: Mapping[str, Any], *, may_call_tools: bool) -> str | None:
+    """Why an answer with these Call fields holds nothing to go on with; None when it holds something."""
+    extras = facts.get("extras") or {}
+    if _says_something(facts.get("text"), facts.get("tool_calls") if may_call_tools else None, extras):
+        return None
+    others = [choice.get("message") or {} for choice in extras.get("choices") or []]
+    if any(_says_something(other.get("content"), other.get("tool_calls"), other) for other in others):
+        return None
+    reason = facts.get("finish_reason")
+    refusal = extras.get("refusal") or (extras.get("provider_specific_fields") or {}).get("refusal")
+    if refusal:
+        why = f"it refused: {refusal}"
+    elif reason == "content_filter":
+        why = "the provider's content filter stopped it"
+    elif reason == "length":
+        spent, thought = facts.get("completion_tokens"), facts.get("reasoning_tokens")
+        used = "its tokens" if spent is None else f"its {spent} tokens"
+        why = f"{used} were used up before any text{f', {thought} of them by thinking' if thought else ''}"
+    elif facts.get("tool_calls"):
+        why = "it called tools that it was not given"
+    elif facts.get("reasoning"):
+        why = "all that it gave is reasoning"
+    else:
+        why = "the text is empty" if reason else "the reply holds nothing"
+    return f"{why} (finish_reason {reason!r})"
+
+
+def _says_something(text: Any, tool_calls: Any, message: Mapping[str, Any]) -> bool:
+    if isinstance(text, str) and text.strip():
+        return True
+    return bool(tool_calls) or any(message.get(name) for name in ("images", "audio", "function_call"))
 
 
 def read_usage(response: Any) -> dict[str, Any]:
@@ -88,6 +159,6 @@ def price(seat: Seat, usage: dict[str, Any], litellm_cost: float | None, cache_h
             + usage["completion_tokens"] * seat.output_cost_per_token
         )
         return {"cost_usd": cost, "cost_source": "user"}
-    if litellm_cost is None:
+    if litellm_cost is None or usage["usage_source"] == "missing":  # the price of tokens that nobody counted
         return {"cost_usd": None, "cost_source": "missing"}
     return {"cost_usd": litellm_cost, "cost_source": "litellm"}

@@ -5,6 +5,8 @@ An executor is one of
 - a function `(name, arguments) -> result`, plain or async, `arguments` a dict;
 - a mapping from a tool's name to a function of either kind, called with the arguments as keywords.
 
+A custom tool, whose input is plain text, gets it as the argument `input`.
+
 A result is a string, or anything that goes to JSON. Plain functions run in threads of their own, so
 that they block nothing; `@on_loop_thread` marks one that must stay on the thread of the running loop, in
 a notebook the one of the cells.
@@ -27,7 +29,7 @@ from composite_lab.errors import ConfigError
 from composite_lab.gateway import Gateway
 from composite_lab.redaction import printable, printable_in
 from composite_lab.seats import unknown_name
-from composite_lab.trace.call import Call
+from composite_lab.trace.call import Call, function_of
 
 STAGE = "tool"
 ToolFunction = Callable[..., Any]
@@ -80,7 +82,8 @@ async def run_round(
 async def _run_one(
     gateway: Gateway, executor: ToolExecutor, tool_call: Mapping[str, Any], round_: int, position: int
 ) -> str:
-    name = str(tool_call["function"].get("name"))
+    name, arguments = function_of(tool_call)
+    given = {"input": arguments} if tool_call.get("type") == "custom" else arguments
     started_at, offset = datetime.now(UTC), gateway.elapsed_s()
     start = time.perf_counter()
 
@@ -104,7 +107,7 @@ async def _run_one(
         )
 
     try:
-        text = _as_text(await _execute(executor, name, tool_call["function"].get("arguments")))
+        text = _as_text(await _execute(executor, name, given))
     except asyncio.CancelledError:
         record(status="cancelled")
         raise

@@ -98,7 +98,7 @@ class _Pretence:
         tally.calls += 1
         tally.prompt_tokens += tokens
         tally.completion_tokens += length
-        price = price_of(seat, tokens, length)
+        price = price_of(seat, tokens, length, request.params.get("service_tier"))
         tally.cost_usd = None if price is None or tally.cost_usd is None else tally.cost_usd + price
         message = {"role": "assistant", "content": _text(messages, request.place, length, self.options)}
         response = {"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
@@ -159,7 +159,8 @@ def _text(messages: list[dict[str, Any]], place: Place, length: int, options: Se
     """An answer of about that many tokens, in the form that its reader looks for."""
     if place.stage == STAGE:
         return '{"reason": "made up", "score": null, "better": "tie"}'
-    text, asked = "word " * length, content_text(messages[-1]["content"]) or ""
+    spoken = [message for message in messages if message["role"] == "user"]
+    text, asked = "word " * length, content_text(spoken[-1].get("content") if spoken else None) or ""
     if place.role == "reviewer" and (form := _SCORE_FORM.search(asked)):
         scores = _CELL.sub(r"\1", form[0])
         return f"{text}\n\n{scores}"

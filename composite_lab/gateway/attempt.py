@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import litellm
 from litellm.exceptions import Timeout
 
-from composite_lab.errors import CallTimeout, CompositeError, TruncatedStream
+from composite_lab.errors import CallTimeout, CompositeError, EmptyAnswer
+from composite_lab.gateway.assembly import Assembly
 from composite_lab.gateway.memory import Remembered, Request
+from composite_lab.gateway.mending import mend
 from composite_lab.gateway.models import cost_of, provider_of, recordable
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing
 from composite_lab.gateway.quiet import let_worker_go
+from composite_lab.gateway.tap import Tap
+from composite_lab.gateway.thoughts import learn, speaks_plainly
 from composite_lab.redaction import printable
-from composite_lab.replies import Reply, price, read_answer, read_usage
+from composite_lab.replies import Reply, emptiness, price, read_answer, read_usage
 from composite_lab.seats import reveal
 from composite_lab.trace.call import Call, Status
-from composite_lab.trace.events import Observer, ReasoningDelta, TextDelta, ToolCallDelta
+from composite_lab.trace.events import Event, Observer
 
 if TYPE_CHECKING:
     from composite_lab.gateway.gateway import Gateway
@@ -33,6 +37,8 @@ class Attempt:
 
     first_token_s: float | None = None
     shown: bool = False
+    assembly: Assembly | None = None
+    tap: Tap | None = None
 
     def __init__(
         self, gateway: Gateway, call_id: str, request: Request, number: int, stream: Observer | None
@@ -43,7 +49,6 @@ class Attempt:
         self.number = number
         self.stream = stream
         self.is_composite = self.seat.is_composite
-        self.partial: list[str] = []
 
     async def run(self) -> Reply:
         gateway = self.gateway
@@ -79,21 +84,43 @@ class Attempt:
         with self._as_enclosing():
             if self.stream is None:
                 return await litellm.acompletion(**self._request())
-            stream = await litellm.acompletion(
-                **self._request(), stream=True, stream_options={"include_usage": True}
-            )
-            chunks = []
-            try:
-                async for chunk in stream:
-                    self._tell(chunk, self.stream)
-                    chunks.append(chunk)
-                    # LiteLLM does not pause between chunks that arrived together, and who listens has to.
-                    await asyncio.sleep(0)
-                if stream.received_finish_reason is None:
-                    raise TruncatedStream(f"{self.seat} stopped in the middle of its answer")
-            finally:
-                await stream.aclose()
-        return litellm.stream_chunk_builder(chunks, messages=self.messages)
+            return await self._listen(self.stream)
+
+    async def _listen(self, observer: Observer) -> Any:
+        """The whole reply out of a stream, its pieces told as they come."""
+        plainly = self.is_composite or speaks_plainly(self.seat.model, self.seat.api_base)
+        self.assembly = assembly = Assembly(self.messages, plainly=plainly)
+        stream = await litellm.acompletion(
+            **self._request(), stream=True, stream_options={"include_usage": True}
+        )
+        self.tap = tap = Tap.into(stream)
+        try:
+            async for chunk in stream:
+                self._note_first_token(chunk)
+                self._tell(assembly.take(chunk), observer)
+                self._tell_refusals(assembly, observer)
+                # LiteLLM does not pause between chunks that arrived together, and who listens has to.
+                await asyncio.sleep(0)
+        finally:
+            await stream.aclose()
+        self._tell_refusals(assembly, observer)
+        self._tell(assembly.end(tap.finish_reasons if tap else None), observer)
+        return assembly.response(usage_was_told=tap is None or tap.usage_was_told)
+
+    def _note_first_token(self, chunk: Any) -> None:
+        if self.first_token_s is None and any(
+            choice.delta.content or choice.delta.tool_calls for choice in chunk.choices
+        ):
+            self.first_token_s = time.perf_counter() - self.start
+
+    def _tell(self, events: list[Event], observer: Observer) -> None:
+        for event in events:
+            self.shown = True
+            observer(event)
+
+    def _tell_refusals(self, assembly: Assembly, observer: Observer) -> None:
+        for choice, piece in self.tap.refusals() if self.tap else ():
+            self._tell(assembly.say(choice, {"refusal": piece}), observer)
 
     def _request(self) -> dict[str, Any]:
         seat, place, gateway = self.seat, self.place, self.gateway
@@ -106,6 +133,7 @@ class Attempt:
             "litellm_call_id": self.call_id,
             "litellm_trace_id": gateway.trace_id,
             "metadata": {
+                **gateway.metadata,
                 "composite_trace_id": gateway.trace_id,
                 "composite_call_id": self.call_id,
                 "composite_strategy": gateway.strategy,
@@ -151,47 +179,57 @@ class Attempt:
         finally:
             ENCLOSING.reset(token)
 
-    def _tell(self, chunk: Any, observer: Observer) -> None:
-        for choice in chunk.choices:
-            delta = choice.delta
-            if self.first_token_s is None and (delta.content or delta.tool_calls):
-                self.first_token_s = time.perf_counter() - self.start
-                self.shown = True
-            if reasoning := getattr(delta, "reasoning_content", None):
-                self.shown = True
-                observer(ReasoningDelta(reasoning))
-            if delta.content:
-                self.partial.append(delta.content)
-                observer(TextDelta(delta.content, choice.index))
-            for piece in delta.tool_calls or []:
-                function = piece.function
-                observer(
-                    ToolCallDelta(
-                        piece.index, piece.id, function.name, function.arguments or "", choice.index
-                    )
-                )
-
     def _succeed(self, response: Any) -> Reply:
         facts = self._facts("ok")
         hidden = response._hidden_params
+        began_in_thoughts = (
+            self.assembly.began_in_thoughts if self.assembly else mend(response, self.messages)
+        )
         facts |= read_answer(response, hidden)
         if self.is_composite:
             facts["usage_source"] = "children"
         else:
+            learn(self.seat.model, self.seat.api_base, plainly=not began_in_thoughts)
             usage = read_usage(response)
+            if self.tap and not self.tap.reasoning_tokens_were_told:
+                usage |= {"reasoning_tokens": None} if "reasoning_tokens" in usage else {}
             facts |= usage
-            litellm_cost = cost_of(response, hidden, self.seat.model)
+            litellm_cost = cost_of(response, hidden, self.seat.model, self.params)
             facts |= price(self.seat, usage, litellm_cost, facts["cache_hit"])
+        notes = self._notes(facts)
+        return self._reply(facts, response, notes)
+
+    def _notes(self, facts: dict[str, Any]) -> tuple[str, ...]:
+        """What a streamed answer should not have been; sets what nobody told to None."""
+        assembly = self.assembly
+        if assembly is None:
+            return ()
+        notes = []
+        if assembly.finish_reason is None:
+            facts["finish_reason"] = None
+            if self.tap and not self.tap.usage_was_told:
+                notes.append(
+                    f"the stream of {self.seat} ended without saying why, so its answer may be cut short"
+                )
+        if assembly.showed_thoughts:
+            notes.append(f"thoughts of {self.seat} were shown as text before their end was marked")
+        return tuple(notes)
+
+    def _reply(self, facts: dict[str, Any], response: Any, notes: tuple[str, ...] = ()) -> Reply:
+        """The Reply, recorded; one that holds nothing to go on with is recorded as failed."""
+        empty = emptiness(facts, may_call_tools=bool(self.params.get("tools")))
+        if empty is not None:
+            message = f"{self.seat} answered without any text: {empty}"
+            facts |= {"status": "error", "error_type": EmptyAnswer.__name__, "error_message": message}
         call = Call.model_validate(facts)
         self.gateway.record(call)
-        return Reply(call, response)
+        return Reply(call, response, notes if empty is None else ())
 
     def remembered(self, earlier: Remembered) -> Reply:
         """The Reply that an earlier answer to the same request gives, without asking anybody."""
         self.started_at, self.start = datetime.now(UTC), time.perf_counter()
-        call = Call(**self._facts("ok"), **earlier.as_fields())
-        self.gateway.record(call)
-        return Reply(call, litellm.ModelResponse(**earlier.response))
+        facts = self._facts("ok") | earlier.as_fields()
+        return self._reply(facts, litellm.ModelResponse(**earlier.response))
 
     def failed_as(self, earlier: Call, remembered: Remembered) -> NoReturn:
         """Raise the failure that an earlier run recorded, without asking anybody."""
@@ -211,7 +249,7 @@ class Attempt:
             **self._facts(status),
             error_type=type(error).__name__ if error else None,
             error_message=self.gateway.redacted(str(error)) if error else None,
-            text=printable("".join(self.partial)) or None,
+            text=printable(self.assembly.partial_text) or None if self.assembly else None,
             usage_source="children" if self.is_composite else "missing",
         )
 

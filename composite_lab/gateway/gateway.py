@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -49,10 +49,13 @@ class Gateway:
         retries: int,
         max_cost_usd: float | None = None,
         secrets: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         seats = list(seats)
         self.trace_id = str(uuid.uuid4())
         self.strategy = strategy
+        self.metadata = dict(metadata or {})
+        """What LiteLLM's callbacks are told with each sub-call besides where it stands."""
         self.calls: list[Call] = []
         self._numbers = count(1)
         self.spent_usd = 0.0

@@ -22,6 +22,7 @@ KEY_VERSION = 1
 KEPT = (
     "response_model", "finish_reason", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens",
     "reasoning_tokens", "usage_source", "text", "reasoning", "tool_calls",
+    "extras",
 )  # fmt: skip
 """The fields of a Call that its answer determines."""
 
@@ -70,13 +71,13 @@ class Remembered:
     @classmethod
     def of(cls, call: Call, response: Any) -> Remembered:
         """What is kept of an answer that has just come."""
-        facts = {name: value for name in KEPT if (value := getattr(call, name)) not in (None, [])}
+        facts = {name: value for name in KEPT if (value := getattr(call, name)) not in (None, [], {})}
         return cls(facts, call.cost_usd, call.latency_s, json.loads(response.model_dump_json()))
 
     @classmethod
     def recorded(cls, call: Call, cost_usd: float | None) -> Remembered:
         """The answer that a trace holds; of LiteLLM's response only what the Call tells."""
-        facts = {name: value for name in KEPT if (value := getattr(call, name)) not in (None, [])}
+        facts = {name: value for name in KEPT if (value := getattr(call, name)) not in (None, [], {})}
         message = {"role": "assistant", "content": call.text, "tool_calls": call.tool_calls or None}
         choice = {"index": 0, "finish_reason": call.finish_reason or "stop", "message": message}
         latency_s = call.original_latency_s if call.cost_source == "cache" else call.latency_s

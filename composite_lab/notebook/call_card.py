@@ -9,7 +9,7 @@ from typing import Any
 from composite_lab.notebook.document import details, joined, name
 from composite_lab.notebook.text import escaped, one_line, pre, seconds, tokens, usd
 from composite_lab.tools import STAGE as TOOL_STAGE
-from composite_lab.trace.call import Call
+from composite_lab.trace.call import Call, function_of
 from composite_lab.trace.summary import is_unpriced
 
 CARD_CHARS = 20_000
@@ -175,12 +175,10 @@ def _tool_calls(tool_calls: Any, limit: int) -> str:
 
 
 def _tool_call(tool_call: Any, limit: int) -> str:
-    function = tool_call.get("function") if isinstance(tool_call, Mapping) else None
-    if not isinstance(function, Mapping):
+    called, arguments = function_of(tool_call) if isinstance(tool_call, Mapping) else ("", "")
+    if not called:
         return pre(as_json(tool_call), limit)
-    arguments = function.get("arguments")
-    given = arguments if isinstance(arguments, str) else as_json(arguments)
-    return f'<p class="cl-label">calls {name(str(function.get("name")))}</p>{pre(given, limit)}'
+    return f'<p class="cl-label">calls {name(called)}</p>{pre(arguments, limit)}'
 
 
 def _some(items: Sequence[Any], limit: int, shown: Callable[[Any], str]) -> str:

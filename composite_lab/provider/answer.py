@@ -18,11 +18,12 @@ from litellm.types.utils import (
 from composite_lab.errors import ConfigError
 from composite_lab.provider.request import Order
 from composite_lab.seats import COMPOSITE_PREFIX
-from composite_lab.strategies.run import reasoning_heading
 from composite_lab.trace.events import (
+    DetailsDelta,
     Event,
     Finished,
     ReasoningDelta,
+    Section,
     StageFinished,
     TextDelta,
     ToolCallDelta,
@@ -117,18 +118,42 @@ def fill(request: Mapping[str, Any], result: Result, order: Order) -> ModelRespo
     trace = result.trace
     if result.response is not None:
         response.choices = result.response.choices
+        for name, value in _further_fields(result.response).items():
+            setattr(response, name, value)
     else:
         response.choices[0].message.content = result.text
         response.choices[0].finish_reason = "stop"
-    message = response.choices[0].message
-    message.reasoning_content = trace.reasoning
-    own_fields = getattr(message, "provider_specific_fields", None) or {}
-    message.provider_specific_fields = {**own_fields, "composite": told(trace, order)}
+    message = response.choices[0].message if response.choices else None
+    if message is not None:
+        if trace.reasoning:
+            message.reasoning_content = trace.reasoning
+        own_fields = getattr(message, "provider_specific_fields", None) or {}
+        message.provider_specific_fields = {**own_fields, "composite": told(trace, order)}
     response.model = f"{COMPOSITE_PREFIX}{request['model']}"
     response.usage = usage_of(trace)  # type: ignore[attr-defined]
     response._hidden_params["response_cost"] = trace.cost_usd
     response._hidden_params[TRACE_ATTRIBUTE] = trace
+    _mark_total(request.get("logging_obj"), trace)
     return response
+
+
+def _further_fields(response: Any) -> dict[str, Any]:
+    """What the final model's response says besides its choices: service tier, citations and the like."""
+    found = {"system_fingerprint": response.system_fingerprint, **(response.model_extra or {})}
+    return {name: value for name, value in found.items() if value is not None and name != "usage"}
+
+
+def _mark_total(logging_obj: Any, trace: Trace) -> None:
+    """Tell LiteLLM's callbacks that this event holds the sum of events that they get as well."""
+    details = getattr(logging_obj, "model_call_details", None) or {}
+    params = details.get("litellm_params")
+    if isinstance(params, dict):
+        mark = {
+            "composite_role": "total",
+            "composite_strategy": trace.strategy,
+            "composite_trace_id": trace.trace_id,
+        }
+        params["metadata"] = {**(params.get("metadata") or {}), **mark}
 
 
 class Chunks:
@@ -138,24 +163,22 @@ class Chunks:
         self.order = order
         self.logging_obj = request.get("logging_obj")
         self.model = f"{COMPOSITE_PREFIX}{request['model']}"
-        self.reasoned = False
         self.begun = False
 
     def of(self, event: Event) -> Iterator[ModelResponseStream]:
         """The chunks of one event; most have none or one."""
         match event:
-            case StageFinished(summary=summary):
-                yield self._chunk(reasoning_content=summary)
-            case ReasoningDelta(text=text):
-                heading = "" if self.reasoned else reasoning_heading(self.order.strategy)
-                self.reasoned = True
-                yield self._chunk(reasoning_content=heading + text)
+            case StageFinished(summary=text) | Section(text=text):
+                if text:
+                    yield self._chunk(reasoning_content=text)
+            case ReasoningDelta(text=text, choice=choice):
+                yield self._chunk(choice, reasoning_content=text)
             case TextDelta(text=text, choice=choice):
                 yield self._chunk(choice, content=text)
-            case ToolCallDelta():
-                function = {"name": event.name, "arguments": event.arguments}
-                call = {"index": event.index, "id": event.id, "type": "function", "function": function}
-                yield self._chunk(event.choice, tool_calls=[call])
+            case ToolCallDelta(choice=choice):
+                yield self._chunk(choice, tool_calls=[_tool_call(event)])
+            case DetailsDelta(fields=fields, choice=choice):
+                yield self._chunk(choice, **fields)
             case Finished(result=result):
                 yield from self._last(result)
 
@@ -164,17 +187,31 @@ class Chunks:
         trace = result.trace
         if self.logging_obj is not None:
             setattr(self.logging_obj, TRACE_ATTRIBUTE, trace)
-        if result.response is None:  # the answer was not streamed by a model but stood in for one
-            yield self._chunk(content=result.text)
+            _mark_total(self.logging_obj, trace)
         last = self._chunk(provider_specific_fields={"composite": told(trace, self.order)})
         last.usage = usage_of(trace)
+        if result.response is not None:
+            for name, value in _further_fields(result.response).items():
+                setattr(last, name, value)
         yield last
         choices = result.response.choices if result.response is not None else []
         for index, choice in enumerate(choices or [None]):
             yield self._chunk(index, finish_reason=choice.finish_reason if choice else "stop")
 
-    def _chunk(self, choice: int = 0, finish_reason: str | None = None, **delta: Any) -> ModelResponseStream:
+    def _chunk(
+        self, choice: int = 0, finish_reason: str | None = None, logprobs: Any = None, **delta: Any
+    ) -> ModelResponseStream:
         role = None if self.begun else "assistant"
         self.begun = True
-        content = StreamingChoices(index=choice, delta=Delta(role=role, **delta), finish_reason=finish_reason)
+        content = StreamingChoices(
+            index=choice, delta=Delta(role=role, **delta), finish_reason=finish_reason, logprobs=logprobs
+        )
         return ModelResponseStream(model=self.model, choices=[content])
+
+
+def _tool_call(event: ToolCallDelta) -> dict[str, Any]:
+    what = {"name": event.name, "input" if event.type == "custom" else "arguments": event.arguments}
+    call = {**event.fields, "index": event.index, "id": event.id, "type": event.type, event.type: what}
+    if event.type == "custom" and event.name is None:
+        del what["name"]
+    return call

@@ -23,8 +23,10 @@ def to_litellm(error: Exception, model: str) -> Exception:
 
 
 def _mapped(error: Exception, model: str) -> Exception:
-    if isinstance(error, openai.APIError):  # LiteLLM's own are all of this family
-        return error
+    # LiteLLM's own are all of the first family; a ConfigError may have one as its cause, which says more.
+    for own in (error, error.__cause__ if isinstance(error, ConfigError) else None):
+        if isinstance(own, openai.APIError):
+            return own
     text = str(error)
     if isinstance(error, QuorumError):
         return _alike(error) or APIError(502, text, PROVIDER, model)

@@ -13,6 +13,7 @@ from litellm.utils import custom_llm_setup
 from composite_lab.loop import iterate_sync, run_sync
 from composite_lab.provider.answer import Chunks, fill
 from composite_lab.provider.errors import to_litellm
+from composite_lab.provider.parameters import accept_all_parameters
 from composite_lab.provider.request import PROVIDER, read_request
 
 
@@ -66,3 +67,4 @@ def register() -> None:
     others = [item for item in litellm.custom_provider_map if item["provider"] != PROVIDER]
     litellm.custom_provider_map = [*others, {"provider": PROVIDER, "custom_handler": handler}]
     custom_llm_setup()  # type: ignore[no-untyped-call]
+    accept_all_parameters()

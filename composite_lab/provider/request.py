@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from composite_lab.errors import ConfigError
+from composite_lab.gateway import check_final_params, is_litellms_own
 from composite_lab.profiles import STRATEGIES, profile
+from composite_lab.provider.parameters import as_given
 from composite_lab.provider.remote import check_client, client_options
 from composite_lab.seats import COMPOSITE_PREFIX, PROFILE, unknown_name
 from composite_lab.strategies.base import Strategy
@@ -18,6 +20,13 @@ OLDER_SPELLINGS = {"council_models": "members", "review_models": "reviewers", "c
 NESTED = ("optional_params", "extra_body")
 LITELLM_DEFAULT_TIMEOUT_S = 600
 NOT_FOR_SUB_CALLS = {"stream", "stream_options", "max_retries"}
+TRACE = "trace"
+"""The option that only this door has: how much of the trace goes into the answer."""
+_OF_LITELLM = {
+    "hidden_params", "model_group", "model_info", "deployment", "api_base", "caching_groups", "headers",
+    "endpoint", "previous_models", "attempted_retries", "attempted_fallbacks", "requester_ip_address",
+}  # fmt: skip
+"""What LiteLLM's Router and proxy write into the caller's `metadata` about the outer call alone."""
 
 
 @dataclass(frozen=True)
@@ -57,25 +66,30 @@ def read_request(request: Mapping[str, Any]) -> Order:
     sent = client_options(request, NESTED)
     if sent is not None:
         check_client(sent, OLDER_SPELLINGS, owner)
-    given: dict[str, Any] = dict(request.get("optional_params") or {})
+    given = as_given(request)
     for name in NESTED:
-        nested = given.pop(name, None) or {}
-        if not isinstance(nested, dict):
-            raise ConfigError(f"{name} must be a dict of options, not {nested!r}")
-        given |= nested
-    trace = given.pop("trace", "totals")
-    if trace not in ("totals", "full"):
-        raise ConfigError(f'trace must be "totals" or "full", not {trace!r}')
+        if not isinstance(given.get(name) or {}, dict):
+            raise ConfigError(f"{name} must be a dict of options, not {given[name]!r}")
+    given |= given.pop("optional_params", None) or {}
+    body: dict[str, Any] = given.pop("extra_body", None) or {}
     options: dict[str, Any] = {}
     params: dict[str, Any] = {}
-    for spelling, value in given.items():
-        if spelling in NOT_FOR_SUB_CALLS:
-            continue
+    for spelling, value in [*given.items(), *body.items()]:
         name = OLDER_SPELLINGS.get(spelling, spelling)
-        target = options if chosen and name in chosen.model_fields else params
+        if name in NOT_FOR_SUB_CALLS or is_litellms_own(name):
+            continue
+        is_option = name == TRACE or (chosen is not None and _is_option(chosen, name, value))
+        if not is_option and spelling in body:  # as LiteLLM, which hands it to the server unread
+            params.setdefault("extra_body", {})[name] = value
+            continue
+        target = options if is_option else params
         if name in target:
             raise ConfigError(f"{name} is given twice, also as {spelling}: keep one")
         target[name] = value
+    check_final_params(params.get("extra_body") or (), chosen.model_fields if chosen else ())
+    trace = options.pop(TRACE, "totals")
+    if trace not in ("totals", "full"):
+        raise ConfigError(f'trace must be "totals" or "full", not {trace!r}')
     strategy = _bounded(strategy_from_model(request["model"], options), request.get("timeout"))
     return Order(
         strategy,
@@ -83,6 +97,11 @@ def read_request(request: Mapping[str, Any]) -> Order:
         full_trace=trace == "full",
         is_remote=sent is not None,
     )
+
+
+def _is_option(chosen: type[Strategy], name: str, value: Any) -> bool:
+    # OpenRouter and the Responses API have a parameter of the same name, which is an object.
+    return name in chosen.model_fields and not (name == "reasoning" and not isinstance(value, str))
 
 
 def _bounded(strategy: Strategy, timeout: Any) -> Strategy:
@@ -114,5 +133,20 @@ def _outer_params(request: Mapping[str, Any]) -> dict[str, Any]:
         "extra_headers": request.get("headers") or None,
         "user": logged.get("user"),
         "drop_params": litellm_params.get("drop_params"),
+        "metadata": _metadata(litellm_params.get("metadata")) or None,
     }
     return {name: value for name, value in outer.items() if value is not None}
+
+
+def _metadata(given: Any) -> dict[str, Any]:
+    """What the caller says of the call, for the events of its sub-calls.
+
+    Not what identifies a proxy's client: its budget and limits count the composite's own event already.
+    """
+    return {
+        name: value
+        for name, value in (given or {}).items()
+        if isinstance(value, str | int | float | bool | list | dict)
+        and name not in _OF_LITELLM
+        and not name.startswith(("user_api_key", "_"))
+    }

@@ -12,7 +12,14 @@ from typing import Annotated, Any, ClassVar, Literal, final
 from pydantic import Field, PlainValidator
 
 from composite_lab.errors import ConfigError, RunTimeout
-from composite_lab.gateway import CallFailed, Gateway, check_final_params, provider_of, recordable
+from composite_lab.gateway import (
+    CallFailed,
+    Gateway,
+    check_final_params,
+    check_taken,
+    provider_of,
+    recordable,
+)
 from composite_lab.loop import iterate_sync, run_sync
 from composite_lab.seats import Frozen, Seat
 from composite_lab.strategies.conversation import read_conversation
@@ -22,6 +29,7 @@ from composite_lab.strategies.run import Answer, Run
 from composite_lab.tools import ToolExecutor, check_executor
 from composite_lab.trace.events import Event, Failed, Finished, Observer
 from composite_lab.trace.model import Result, Trace
+from composite_lab.trace.reasoning import Detail
 
 Question = str | Sequence[Any]
 TOOL_OPTIONS = ("tool_executor", "max_tool_iterations", "on_tool_limit")
@@ -38,7 +46,9 @@ class Strategy(Frozen):
     `timeout_s` bounds a run and `max_cost_usd` its price in USD; `straggler_grace_s` is how many
     seconds a stage waits for the rest once it has enough answers; `retries` how often a failed call
     is repeated, unless its Seat says otherwise; `max_concurrency` how many calls are under way at
-    once. With `on_final_failure="best"` a failed final call is answered by the best answer there is.
+    once. With `on_final_failure="best"` a final call that fails, or answers nothing, is answered by the best
+    answer there is. `reasoning` is how much of the stages `reasoning_content` tells: the beginnings of
+    their texts in a few thousand characters (`compact`), whole texts (`full`), or nothing (`none`).
 
     With a `tool_executor` (see `composite_lab.tools`) the final model's tool calls are carried out and it
     is asked again, at most `max_tool_iterations` times; then `ToolLoopError` is raised or, with
@@ -55,6 +65,7 @@ class Strategy(Frozen):
     max_concurrency: int = Field(default=64, ge=1)
     retries: int = Field(default=2, ge=0)
     on_final_failure: Literal["raise", "best"] = "raise"
+    reasoning: Detail = "compact"
     tool_executor: Annotated[ToolExecutor | None, PlainValidator(check_executor)] = Field(
         default=None, exclude=True, repr=False
     )
@@ -93,8 +104,9 @@ class Strategy(Frozen):
     def run(self, messages: Question, *, on_event: Observer | None = None, **params: Any) -> Result:
         """Ask, and wait for the Result. For scripts, threads and notebook cells alike.
 
-        `messages` is a question or a conversation; `params` (`temperature`, `max_tokens`, `tools`, …) go
-        to the final call. `on_event` is told what happens as it happens. Raises `ConfigError` before
+        `messages` is a question or a conversation; `params` (`temperature`, `max_tokens`, `tools`, …, and
+        what LiteLLM would hand to the provider) go to the final call, `metadata` to the events of LiteLLM's
+        callbacks for every call. `on_event` is told what happens as it happens. Raises `ConfigError` before
         anything is paid for; `QuorumError`, `BudgetExceeded`, `RunTimeout` or the provider's own
         error later, each with the `trace` so far.
         """
@@ -198,9 +210,13 @@ class Strategy(Frozen):
         configured = type(self)(**(dict(self) | own)) if own else self
         configured.check_params(params)
         strategy, params, secrets = _share_endpoint(configured, params)
-        check_final_params(params, type(self).model_fields)
+        metadata = params.pop("metadata", None)
+        if not isinstance(metadata, dict | None):
+            raise ConfigError(f"metadata must be a dict for LiteLLM's callbacks, not {metadata!r}")
+        check_final_params(params, type(self).model_fields, _options_of_others(type(self)))
         for check in CHECKS:
             check(strategy)
+        check_taken(strategy.final_seat, params)
         gateway = Gateway(
             self.kind,
             strategy.all_seats(),
@@ -209,6 +225,7 @@ class Strategy(Frozen):
             retries=self.retries,
             max_cost_usd=self.max_cost_usd,
             secrets=secrets,
+            metadata=metadata,
         )
         return Run(strategy, gateway, conversation, params, emit, stream)
 
@@ -230,6 +247,7 @@ class Strategy(Frozen):
             raise run.failure(group.exceptions[0]) from None
         except Exception as error:
             raise run.failure(error) from error.__cause__
+        run.say_total()
         trace = run.finish(answer=answer)
         result = Result(
             text=answer.message.get("content") or "",
@@ -239,6 +257,11 @@ class Strategy(Frozen):
         )
         run.emit(Finished(result))
         return result
+
+
+def _options_of_others(kind: type[Strategy]) -> set[str]:
+    """The options that other strategies have and this one has not."""
+    return {name for other in Strategy.__subclasses__() for name in other.model_fields} - {*kind.model_fields}
 
 
 def watchers(strategy: Strategy) -> list[Observer]:

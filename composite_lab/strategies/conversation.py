@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from composite_lab.errors import ConfigError
 from composite_lab.redaction import printable_in
+from composite_lab.strategies.history import without_own_words, without_thoughts
 from composite_lab.strategies.prompts import enclose
+from composite_lab.trace.call import function_of
 
 Message = dict[str, Any]
 RESULTS = "The tools that were called returned this:"
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+BETWEEN = "\n\n"
+"""What stands between a message's own text and what joins it."""
 
 
 def read_conversation(question: str | Sequence[Any]) -> list[Message]:
     """A question, or a list of messages (dicts or LiteLLM Messages), as a list of plain dicts of its own.
 
-    Raises `ConfigError` on an empty conversation, an unknown role or content of a wrong type.
+    Fields that are None are left out, as LiteLLM does. Raises `ConfigError` on an empty conversation, an
+    unknown role, and content or tool calls of a wrong form.
     """
     if isinstance(question, str):
         question = [{"role": "user", "content": question}]
@@ -36,14 +41,15 @@ def without_tools(messages: list[Message]) -> list[Message]:
     """The conversation for models that are given no tools: tool calls and their results become text.
 
     Providers refuse tool messages in a request without `tools`. A call is told in the assistant's own
-    message, the results in a user message behind it, inside blocks that they cannot close.
+    message, the results in a user message behind it, inside blocks that they cannot close. What only its
+    own model can read of an assistant's message (thoughts and their signatures, spoken audio) is left out.
     """
     plain: list[Message] = []
     results: list[tuple[str, str]] = []
     names: dict[Any, str] = {}
 
     def told_results() -> str:
-        told = f"{RESULTS}\n\n{enclose('result', results)}"
+        told = f"{RESULTS}{BETWEEN}{enclose('result', results)}"
         results.clear()
         return told
 
@@ -54,85 +60,132 @@ def without_tools(messages: list[Message]) -> list[Message]:
             continue
         if message["role"] == "user" and results:
             # Into the user's own message, since many chat templates insist that roles alternate.
-            plain.append({**message, "content": [_text_part(told_results()), *_parts(message)]})
+            plain.append(_with_text(message, told_results(), in_front=True))
             continue
         if results:
             plain.append({"role": "user", "content": told_results()})
-        calls = message.get("tool_calls") or []
-        if calls or "function_call" in message:
-            functions = [call["function"] for call in calls] or [message["function_call"]]
-            names |= {call.get("id"): call["function"].get("name") for call in calls}
-            told = "\n".join(f"[called {one.get('name')} with {one.get('arguments')}]" for one in functions)
-            text = "\n".join(filter(None, (_text_of(message), told)))
-            plain.append({"role": message["role"], "content": text})
-        else:
-            plain.append(message)
+        names |= {call.get("id"): function_of(call)[0] for call in message.get("tool_calls") or []}
+        plain.append(_told(message) if message["role"] == "assistant" else message)
     if results:
         plain.append({"role": "user", "content": told_results()})
     return plain
 
 
 def with_material(messages: list[Message], text: str) -> list[Message]:
-    """The conversation with `text` as a part of its own behind the caller's last words.
+    """The conversation with `text` behind what the user said last, in that message.
 
-    It joins the last message when that is the user's, because many chat templates insist that user
-    and assistant alternate; else it becomes a user message.
+    It joins the last user message wherever that stands, because there it is allowed by every order of
+    roles: behind a tool's result many servers take no user message (Mistral), and many chat templates
+    (Gemma, Llama) insist that user and assistant alternate. What was a string stays one, since many servers
+    take nothing else. Only a conversation in which no user speaks gets a message more.
     """
-    last = messages[-1]
-    if last["role"] != "user":
+    spoken = [place for place, message in enumerate(messages) if message["role"] == "user"]
+    if not spoken:
         return [*messages, {"role": "user", "content": text}]
-    return [*messages[:-1], {**last, "content": [*_parts(last), _text_part(text)]}]
+    joined = _with_text(messages[spoken[-1]], text)
+    return [*messages[: spoken[-1]], joined, *messages[spoken[-1] + 1 :]]
 
 
-def _text_part(text: str) -> Message:
-    return {"type": "text", "text": text}
+def asked_on(messages: list[Message], said: str, prompt: str) -> list[Message]:
+    """The conversation with an assistant's answer and what it is asked then."""
+    last = messages[-1]
+    if last["role"] == "assistant" and not last.get("tool_calls"):  # the answer went on from its beginning
+        said, messages = f"{_text_of(last)}{said}", messages[:-1]
+    return [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": prompt}]
 
 
-def _parts(message: Message) -> list[Message]:
-    content = message.get("content") or []
-    return [_text_part(content)] if isinstance(content, str) else list(content)
+def _with_text(message: Message, text: str, *, in_front: bool = False) -> Message:
+    """The message with a text joined to its own: a string if that is one, else one part more."""
+    content = message.get("content")
+    if isinstance(content, list) and content:
+        part = {"type": "text", "text": text}
+        return {**message, "content": [part, *content] if in_front else [*content, part]}
+    if not content:
+        return {**message, "content": text}
+    return {**message, "content": f"{text}{BETWEEN}{content}" if in_front else f"{content}{BETWEEN}{text}"}
+
+
+def _told(message: Message) -> Message:
+    """An assistant's message for a model that has neither its tools nor its thoughts."""
+    plain = without_thoughts(message)
+    calls = plain.pop("tool_calls", None) or []
+    functions = [function_of(call) for call in calls]
+    if "function_call" in plain:
+        functions.append(function_of({"function": plain.pop("function_call")}))
+    audio = plain.pop("audio", None)
+    refusal = plain.pop("refusal", None)
+    content = plain.get("content")
+    if content and not functions:
+        return plain
+    said = _text_of(plain) or refusal or (audio or {}).get("transcript") or ""
+    told = "\n".join(f"[called {name} with {arguments}]" for name, arguments in functions)
+    return {**plain, "content": "\n".join(filter(None, (said, told)))}
 
 
 def _text_of(message: Message) -> str:
-    texts = (part.get("text") for part in _parts(message))
+    content = message.get("content") or []
+    if isinstance(content, str):
+        return content
+    texts = (part.get("text") or part.get("refusal") for part in content)
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
 def _says_something(message: Message) -> bool:
     content = message.get("content")
-    return bool(content.strip() if isinstance(content, str) else content) or bool(message.get("tool_calls"))
+    if content.strip() if isinstance(content, str) else content:
+        return True
+    return any(message.get(name) for name in ("tool_calls", "function_call", "refusal", "audio"))
 
 
 def _read_message(message: Any, index: int) -> Message:
-    if hasattr(message, "model_dump"):
-        message = message.model_dump(exclude_none=True)
+    where = f"messages[{index}]"
+    message = _as_dict(message)
     if not isinstance(message, dict):
-        raise ConfigError(f"messages[{index}] must be a dict with role and content, not {message!r}")
+        raise ConfigError(f"{where} must be a dict with role and content, not {message!r}")
+    message = {name: _plain(value) for name, value in message.items() if value is not None}
     role, content = message.get("role"), message.get("content")
     if role not in ROLES:
-        raise ConfigError(f"messages[{index}] has role {role!r}: use one of {', '.join(ROLES)}")
+        raise ConfigError(f"{where} has role {role!r}: use one of {', '.join(ROLES)}")
     if not (content is None or isinstance(content, str | list)):
         raise ConfigError(
-            f"messages[{index}] has content of type {type(content).__name__}: use a string or a list of parts"
+            f"{where} has content of type {type(content).__name__}: use a string or a list of parts"
         )
     for part in content if isinstance(content, list) else []:
         if not (isinstance(part, dict) and "type" in part):
             raise ConfigError(
-                f"messages[{index}] has a content part without a type: {part!r}; use "
+                f"{where} has a content part without a type: {part!r}; use "
                 '{"type": "text", "text": …} or {"type": "image_url", "image_url": …}'
             )
-    copied: Message = printable_in(message)
-    own_fields = copied.get("provider_specific_fields") or {}
-    if "composite" in own_fields:
-        # An earlier answer of a composite, sent back as history: what its seats said stays between them.
-        others = {
-            name: value for name, value in own_fields.items() if name != "composite" and value is not None
-        }
-        copied = {
-            name: copied[name]
-            for name in copied
-            if name not in ("reasoning_content", "provider_specific_fields")
-        }
-        if others:
-            copied["provider_specific_fields"] = others
-    return copied
+    _check_calls(message, where)
+    return without_own_words(printable_in(message))
+
+
+def _check_calls(message: Message, where: str) -> None:
+    calls = message.get("tool_calls", [])
+    if not isinstance(calls, list):
+        raise ConfigError(f"{where}.tool_calls must be a list of tool calls, not {calls!r}")
+    for number, call in enumerate(calls):
+        if not (isinstance(call, dict) and function_of(call)[0]):
+            raise ConfigError(
+                f"{where}.tool_calls[{number}] names no tool: {call!r}; use "
+                '{"id": …, "type": "function", "function": {"name": …, "arguments": …}} or '
+                '{"id": …, "type": "custom", "custom": {"name": …, "input": …}}'
+            )
+    legacy = message.get("function_call")
+    if legacy is not None and not (isinstance(legacy, dict) and legacy.get("name")):
+        raise ConfigError(f'{where}.function_call must be {{"name": …, "arguments": …}}, not {legacy!r}')
+    for name, kind in (("audio", Mapping), ("refusal", str)):
+        if name in message and not isinstance(message[name], kind):
+            raise ConfigError(f"{where}.{name} has the type {type(message[name]).__name__}")
+
+
+def _as_dict(value: Any) -> Any:
+    return value.model_dump(exclude_none=True) if hasattr(value, "model_dump") else value
+
+
+def _plain(value: Any) -> Any:
+    """A field as plain data: libraries put objects of their own into messages."""
+    value = _as_dict(value)
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -17,8 +17,8 @@ from composite_lab.replies import Reply
 from composite_lab.seats import Seat, SeatLike
 from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.canary import plant
-from composite_lab.strategies.conversation import Message, with_material
-from composite_lab.strategies.forms import Form, RankingForm, RubricForm
+from composite_lab.strategies.conversation import with_material
+from composite_lab.strategies.forms import CritiqueForm, Form, RankingForm, RubricForm
 from composite_lab.strategies.orders import label_orders
 from composite_lab.strategies.prompts import CouncilPrompts, CouncilPromptsLike, bullets, enclose
 from composite_lab.strategies.ranking import default_rule, standing_lines, standings
@@ -38,7 +38,8 @@ class Council(Strategy):
     """A council: opinions, a blind review of each by the others, and the chairman's synthesis.
 
     `n` members make 2n + 1 calls, and those that repairs and the canary take. With one opinion left the
-    review is skipped; with fewer than `min_members` the run fails.
+    review is skipped; with fewer than `min_members` the run fails. A reviewer who can be shown only one
+    answer, as in a council of two, writes a critique and no ballot.
 
     Who sits: without `members` the chairman's model three times; without `reviewers` the members whose
     opinion came review. A reviewer sees the answers of the others, and with `self_review` its own among
@@ -140,13 +141,14 @@ class Council(Strategy):
             reviews = await self._review(run, seats, opinions)
         return await self._conclude(run, opinions, reviews)
 
-    @property
-    def _form(self) -> Form:
+    def _form(self, shown: int) -> Form:
+        """What a reviewer gives who is shown so many answers. A rubric has scores for a single one, too."""
         prompts = cast(CouncilPrompts, self.prompts)
-        return RubricForm(prompts, cast(Rubric, self.rubric)) if self.rubric else RankingForm(prompts)
+        if self.rubric:
+            return RubricForm(prompts, cast(Rubric, self.rubric))
+        return RankingForm(prompts) if shown > 1 else CritiqueForm(prompts)
 
     async def _review(self, run: Run, seats: list[Seat], opinions: dict[int, Reply]) -> list[Review]:
-        form = self._form
         reviewers = self._reviewers(seats, opinions)
         question = json.dumps(run.conversation, sort_keys=True, default=str)
         orders = label_orders(
@@ -157,26 +159,47 @@ class Council(Strategy):
             own_is_shown=self.self_review,
         )
 
-        def shown(order: list[int]) -> list[Message]:
-            return review_messages(run, [opinions[member].text for member in order], form)
+        def review(number: int, seat: Seat, own: int | None, order: list[int]) -> Review:
+            form = self._form(len(order))
+            messages = review_messages(run, [opinions[member].text for member in order], form)
+            return Review(number, seat, own, order, form, messages)
 
         reviews = [
-            Review(number, seat, own, order, form, shown(order))
+            review(number, seat, own, order)
             for (number, seat, own), order in zip(reviewers, orders, strict=True)
             if order
         ]
         await hold(run, reviews, self.repairs)
-        run.ballots = [review.ballot for review in reviews]
-        run.standings = standings(run.ballots, list(opinions), rule=self.rule, weights=self.reviewer_weights)
+        self._count(run, reviews, list(opinions))
+        if self.canary:
+            texts = {member: reply.text for member, reply in opinions.items()}
+            run.canary = await plant(run, reviews, texts, f"{self.shuffle_seed}/{question}")
+            run.notes.append(str(run.canary))
+        return reviews
+
+    def _count(self, run: Run, reviews: list[Review], members: list[int]) -> None:
+        """Ballots and standings, or why there are none."""
         weights = self.reviewer_weights
+        run.ballots = [review.ballot for review in reviews if review.form.gives_ballot]
+        if reviews and not run.ballots:
+            none = (
+                "every reviewer was shown one answer, so there was nothing to rank and there are no standings"
+            )
+            seated = len(self.members) or DEFAULT_MEMBERS
+            if len(members) < seated:  # more were to be ranked
+                run.degrade(none)
+            else:
+                run.notes.append(none)
+            run.say_lines("Standings: none", [none])
+            return
+        run.standings = standings(run.ballots, members, rule=self.rule, weights=weights)
         if not any(each.is_usable and (not weights or weights[each.reviewer]) for each in run.ballots):
             who = "no reviewer of any weight" if weights else "no reviewer"
             run.degrade(f"{who} gave a usable ballot, so there are no standings")
-        if self.canary:
-            texts = {member: reply.text for member, reply in opinions.items()}
-            run.canary = await plant(run, reviews, texts, form, f"{self.shuffle_seed}/{question}")
-            run.notes.append(str(run.canary))
-        return reviews
+        run.say_lines(f"Standings by {self.rule}", self._standing_lines(run))
+
+    def _standing_lines(self, run: Run) -> list[str]:
+        return standing_lines(run.standings, self.rule, weighted=bool(self.reviewer_weights))
 
     def _reviewers(self, seats: list[Seat], opinions: dict[int, Reply]) -> list[tuple[int, Seat, int | None]]:
         """Who reviews: the number, the seat, and which opinion is its own."""
@@ -198,8 +221,7 @@ class Council(Strategy):
         prompt = cast(CouncilPrompts, self.prompts).synthesize.format(
             answers=answers,
             reviews=enclose("review", spoken) or "There are none.",
-            standings=bullets(standing_lines(run.standings, self.rule, weighted=bool(self.reviewer_weights)))
-            or "There are none.",
+            standings=bullets(self._standing_lines(run)) or "There are none.",
         )
         if (choosing := self._choosing) is not None:
             prompt = f"{prompt}\n\n{choosing.prompt}"

@@ -95,7 +95,8 @@ def _standing_line(standing: Standing, rule: str, weighted: bool) -> str:
         why = "had no rival on any ballot" if standing.ballots else "not ranked by anyone"
         return f"{standing.label}: {why}"
     plain = f"beat {standing.borda:.0%} of its rivals, mean rank {standing.mean_rank:.2f}"
-    told = f"{standing.place}. {standing.label}: {plain} on {standing.ballots} ballots"
+    ballots = "1 ballot" if standing.ballots == 1 else f"{standing.ballots} ballots"
+    told = f"{standing.place}. {standing.label}: {plain} on {ballots}"
     if not scores_apart(rule, weighted=weighted):
         return told
     score = "none" if standing.score is None else f"{standing.score:.2f}"

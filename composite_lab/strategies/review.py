@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from composite_lab.replies import Reply
 from composite_lab.seats import Seat
-from composite_lab.strategies.conversation import Message, with_material
+from composite_lab.strategies.conversation import Message, asked_on, with_material
 from composite_lab.strategies.forms import Form
 from composite_lab.strategies.parsing import Parsed
 from composite_lab.strategies.ranking import relabel
@@ -110,8 +110,12 @@ class Review:
         answered = self.replies[-1]
         problem = self._parsed[-1].problem
         prompt = self.form.ask_again(problem, self.labels)
-        said: Message = {"role": "assistant", "content": answered.text}
-        return Job(self.seat, [*self.messages, said, {"role": "user", "content": prompt}], self.reviewer)
+        return Job(self.seat, asked_on(self.messages, answered.text, prompt), self.reviewer)
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether it was to hold a ballot, and none could be read."""
+        return self.form.gives_ballot and self.ballot.status == "invalid"
 
     @property
     def _parsed(self) -> list[Parsed]:
@@ -150,7 +154,7 @@ async def hold(run: Run, reviews: list[Review], repairs: int) -> None:
         return by_number[call.seat].in_common_labels(call.text or "")
 
     for round_ in range(repairs + 1):
-        asked = reviews if round_ == 0 else [each for each in reviews if each.ballot.status == "invalid"]
+        asked = reviews if round_ == 0 else [each for each in reviews if each.is_unreadable]
         if not asked:
             break
         jobs = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -15,30 +15,39 @@ from composite_lab import tools
 from composite_lab.errors import BudgetExceeded, ConfigError, EmptyAnswer, QuorumError, ToolLoopError
 from composite_lab.gateway import CallFailed, Gateway, Place
 from composite_lab.replies import Reply, read_message
-from composite_lab.strategies.conversation import Message, without_tools
+from composite_lab.strategies.conversation import BETWEEN, Message, asked_on, without_tools
 from composite_lab.strategies.replay import Recording
 from composite_lab.strategies.stage import Job, causes, cut_stragglers
 from composite_lab.trace import sink
-from composite_lab.trace.call import Ballot, Call, Canary, Standing
+from composite_lab.trace.call import Ballot, Call, Canary, Standing, function_of
 from composite_lab.trace.events import (
     Event,
     Failed,
     Observer,
+    ReasoningDelta,
+    Section,
     StageFinished,
     StageStarted,
     TextDelta,
     ToolCallDelta,
 )
-from composite_lab.trace.model import Trace, in_stable_order
-from composite_lab.trace.summary import stage_text
+from composite_lab.trace.model import Trace, by_parent, in_stable_order
+from composite_lab.trace.reasoning import (
+    COMPACT_CHARS,
+    END,
+    Wording,
+    lines_section,
+    own_heading,
+    stage_section,
+    totals_section,
+)
+from composite_lab.trace.summary import summarize
 from composite_lab.trace.verdict import Verdict
 
 if TYPE_CHECKING:
     from composite_lab.strategies.base import Strategy
 
 VERSION = version("composite-lab")
-BETWEEN = "\n\n"
-"""What stands between an answer and what its model adds to it when it is asked on."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,7 @@ class Run:
     canary: Canary | None = None
     verdict: Verdict | None = None
     _final_round: int = 0
+    _room: int = COMPACT_CHARS
 
     @cached_property
     def toolless(self) -> list[Message]:
@@ -87,7 +97,7 @@ class Run:
         *,
         quorum: int,
         round_: int = 0,
-        wording: Callable[[Call], str] | None = None,
+        wording: Wording | None = None,
     ) -> list[Reply | None]:
         """The replies to all jobs in their order, made concurrently; None where a seat gave none.
 
@@ -108,8 +118,18 @@ class Run:
         replies = [outcome if isinstance(outcome, Reply) else None for outcome in settled]
         self._say(stage, round_, wording)
         answered = len(replies) - replies.count(None)
+        failures = [outcome for outcome in settled if isinstance(outcome, CallFailed)]
+        if answered < len(jobs):
+            lost = len(jobs) - answered - len(failures)
+            self.notes.append(
+                f"{answered} of {len(jobs)} {role}s answered{f' in round {round_ + 1}' if round_ else ''}: "
+                + "; ".join(
+                    filter(
+                        None, (causes(failures, in_brief=True), f"{lost} cut as stragglers" if lost else "")
+                    )
+                )
+            )
         if answered < quorum:
-            failures = [outcome for outcome in settled if isinstance(outcome, CallFailed)]
             needed = f"{quorum} {'is' if quorum == 1 else 'are'} needed"
             raise QuorumError(
                 f"{answered} of {len(jobs)} {role}s answered and {needed}: {causes(failures)}",
@@ -127,40 +147,80 @@ class Run:
                 reply = await self.gateway.call(*asked)
         except CallFailed as failure:
             return failure
-        if not reply.text.strip():
-            return CallFailed(reply.call, EmptyAnswer(f"{job.seat} answered without any text"))
-        return reply
+        empty = reply.emptiness
+        if empty is None and not reply.text.strip():
+            empty = EmptyAnswer(f"{job.seat} answered without any text: it called tools instead")
+        return reply if empty is None else CallFailed(reply.call, empty)
 
-    def _say(self, stage: str, round_: int, wording: Callable[[Call], str] | None = None) -> None:
-        # Calls of a composite that sits here belong to that seat's own answer.
-        calls = in_stable_order(
-            [
-                call
-                for call in self.gateway.calls
-                if call.stage == stage and call.round == round_ and call.parent_call_id is None
-            ]
-        )
-        title = stage.capitalize() if round_ == 0 else f"{stage.capitalize()}, round {round_ + 1}"
-        section = stage_text(title, calls, wording)
+    def _say(self, stage: str, round_: int, wording: Wording | None = None, lead: str = "") -> None:
+        """Add the section of a stage to `reasoning_content`, and tell that the stage has ended."""
+        section = ""
+        if self.strategy.reasoning != "none":
+            below = by_parent(self.gateway.calls)
+            # Calls of a composite that sits here belong to that seat's own answer.
+            calls = in_stable_order(
+                [call for call in below.get(None, []) if (call.stage, call.round) == (stage, round_)]
+            )
+            title = stage.capitalize() if round_ == 0 else f"{stage.capitalize()}, round {round_ + 1}"
+            section = lead + stage_section(
+                title, calls, _descendants(calls, below),
+                detail=self.strategy.reasoning, room=self._room, wording=wording,
+            )  # fmt: skip
+            self._room -= len(section.partition(END)[2])
         self.reasoning.append(section)
         self.emit(StageFinished(stage, round_, section))
+
+    def say_lines(self, title: str, lines: Sequence[str]) -> None:
+        """Add a section of lines to `reasoning_content`: a Council's standings."""
+        if self.strategy.reasoning != "none":
+            self._add(lines_section(title, lines))
+
+    def say_total(self) -> None:
+        """Close `reasoning_content` with what the run took."""
+        if self.strategy.reasoning == "none":
+            return
+        calls = self.gateway.calls
+        kind, elapsed_s = self.strategy.kind, self.gateway.elapsed_s()
+        summary = summarize(self.gateway.trace_id, kind, "ok", calls, elapsed_s)
+        self._add(totals_section(summary, calls))
+
+    def _add(self, section: str) -> None:
+        self.reasoning.append(section)
+        self.emit(Section(section))
+
+    def _think(self, text: str, *, begins: bool) -> None:
+        """Add a piece of the final model's own reasoning."""
+        if begins and self.strategy.reasoning != "none":
+            self._add(own_heading(self.strategy.final_role, str(self.strategy.final_seat)))
+        self.reasoning.append(text)
+        if self.stream:
+            self.emit(ReasoningDelta(text))
 
     async def conclude(self, messages: list[Message], fallback: str | None) -> Answer:
         """The final call with the caller's own parameters, streamed when somebody listens.
 
         With a `tool_executor` its tool calls are carried out and it is asked again, until it answers.
-        When it fails for good and the strategy says so, `fallback` is the answer.
+        When it fails for good or answers nothing and the strategy says so, `fallback` is the answer.
         """
-        strategy = self.strategy
+        role = self.strategy.final_role
+        stand_in = fallback if self.strategy.on_final_failure == "best" else None
         try:
             reply, message = await self._converse(messages, stream=self.stream)
         except CallFailed as failure:
-            if strategy.on_final_failure == "raise" or fallback is None:
+            if stand_in is None:
                 raise
-            why = f"the {strategy.final_role} failed ({failure.call.error_type})"
-            self.degrade(f"{why}: the best answer stands in")
-            return Answer({"role": "assistant", "content": fallback}, None)
+            return self._stand_in(stand_in, f"the {role} failed ({failure.call.error_type})")
+        if (empty := reply.emptiness) is not None:
+            if stand_in is not None:
+                return self._stand_in(stand_in, f"the {role} gave no answer ({empty})")
+            self.degrade(f"the {role} gave no answer: {empty}")
         return Answer(message, reply.response)
+
+    def _stand_in(self, fallback: str, why: str) -> Answer:
+        self.degrade(f"{why}: the best answer stands in")
+        if self.stream:
+            self.emit(TextDelta(fallback))
+        return Answer({"role": "assistant", "content": fallback}, None)
 
     async def conclude_again(self, answer: Answer, messages: list[Message], prompt: str) -> Answer:
         """The final model's answer with what it adds when it is asked on with `prompt`.
@@ -168,10 +228,8 @@ class Run:
         `messages` is what it was asked before. The addition goes out whole, behind the answer, once it is
         there: so a stream and the answer's content are the same text.
         """
-        said: Message = {"role": "assistant", "content": answer.text}
-        asked = [*messages, said, {"role": "user", "content": prompt}]
         try:
-            reply, _ = await self._converse(asked, stream=False)
+            reply, _ = await self._converse(asked_on(messages, answer.text, prompt), stream=False)
         except (CallFailed, BudgetExceeded, ToolLoopError) as fault:  # what is there is paid for
             why = fault.call.error_type if isinstance(fault, CallFailed) else type(fault).__name__
             self.degrade(f"asked again, the {self.strategy.final_role} failed ({why})")
@@ -190,8 +248,7 @@ class Run:
             self._final_round += 1
             self.emit(StageStarted(place.stage, place.round, 1))
             held: list[Event] = []
-            listener = self._listener(held) if stream else None
-            reply = await self.gateway.call(strategy.final_seat, messages, place, params, stream=listener)
+            reply = await self._ask_final(messages, params, place, held if stream else None)
             message = read_message(reply.response)
             calls = message.get("tool_calls")
             if not calls or strategy.tool_executor is None:
@@ -214,11 +271,43 @@ class Run:
                 params = params | {"tool_choice": "auto"}  # forced once; for ever would be a loop
         raise AssertionError("the loop returns or raises")
 
+    async def _ask_final(
+        self, messages: list[Message], params: dict[str, Any], place: Place, held: list[Event] | None
+    ) -> Reply:
+        """One call of the final model, with its section and its own reasoning in `reasoning_content`.
+
+        Its pieces are told as they come if `held` is given, which takes what has to wait.
+        """
+        listener = None if held is None else self._listener(held)
+        before = len(self.reasoning)
+        try:
+            reply = await self.gateway.call(
+                self.strategy.final_seat, messages, place, params, stream=listener
+            )
+        except CallFailed:
+            self._say(place.stage, place.round)
+            raise
+        if listener is None and reply.call.reasoning:
+            self._think(reply.call.reasoning, begins=True)
+        self._say(place.stage, place.round, lead=END if len(self.reasoning) > before else "")
+        for note in reply.notes:
+            self.degrade(note)
+        return reply
+
     def _listener(self, held: list[Event]) -> Observer:
         """Who hears the pieces of the final answer. Tool calls that are carried out here are held back."""
-        if self.strategy.tool_executor is None:
-            return self.emit
-        return lambda event: held.append(event) if isinstance(event, ToolCallDelta) else self.emit(event)
+        holds_calls = self.strategy.tool_executor is not None
+        before = len(self.reasoning)
+
+        def listen(event: Event) -> None:
+            if holds_calls and isinstance(event, ToolCallDelta):
+                held.append(event)
+            elif isinstance(event, ReasoningDelta) and event.choice == 0:
+                self._think(event.text, begins=len(self.reasoning) == before)
+            else:
+                self.emit(event)
+
+        return listen
 
     def degrade(self, note: str) -> None:
         """Say that the answer is made in a lesser way than the strategy promises."""
@@ -237,11 +326,8 @@ class Run:
     def finish(self, *, answer: Answer | None = None, error: BaseException | None = None) -> Trace:
         """The trace of the run as it stands, saved if a sink is on."""
         cancelled = isinstance(error, asyncio.CancelledError)
-        message = answer.message if answer else {}
-        own_reasoning = message.get("reasoning_content")
         reasoning = "".join(self.reasoning)
-        if own_reasoning:
-            reasoning += f"{reasoning_heading(self.strategy)}{own_reasoning}"
+        message = answer.message if answer else {}
         calls = self.gateway.calls
         self.gateway.hand_calls_up(calls)
         trace = Trace(
@@ -257,7 +343,7 @@ class Run:
             config=self.strategy.without_secrets(),
             messages=self.conversation,
             text=message.get("content"),
-            reasoning=reasoning.strip(),
+            reasoning=reasoning if self.strategy.reasoning == "none" else reasoning.rstrip(),
             calls=in_stable_order(calls),
             ballots=self.ballots,
             standings=self.standings,
@@ -273,11 +359,16 @@ class Run:
         return trace
 
 
+def _descendants(calls: Sequence[Call], below: dict[str | None, list[Call]]) -> list[Call]:
+    """All calls inside of these."""
+    found: list[Call] = []
+    pending = list(calls)
+    while pending:
+        inner = below.get(pending.pop().call_id, [])
+        found += inner
+        pending += inner
+    return found
+
+
 def _tool_text(call: Call) -> str:
-    function = call.tool_calls[0]["function"]
-    return f"{function.get('arguments')} → {call.text}"
-
-
-def reasoning_heading(strategy: Strategy) -> str:
-    """What stands above the final model's own reasoning in `reasoning_content`."""
-    return f"## Reasoning of the {strategy.final_role}, {strategy.final_seat}\n\n"
+    return f"{function_of(call.tool_calls[0])[1]} → {call.text}"

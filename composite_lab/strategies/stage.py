@@ -50,13 +50,17 @@ async def cut_stragglers(
             deadline = clock() + grace_s
 
 
-def causes(failures: Sequence[CallFailed]) -> str:
-    """Every cause once, with the seats that failed of it, numbered from 1 as in all that people read."""
+def causes(failures: Sequence[CallFailed], *, in_brief: bool = False) -> str:
+    """Every cause once, with the seats that failed of it, numbered from 1 as in all that people read.
+
+    In brief it is the kind of error, without what the error says.
+    """
     seats: dict[tuple[str, str], list[str]] = {}
     for failure in failures:
         call = failure.call
         number = f"{call.seat + 1}.{call.sample + 1}" if call.sample else str(call.seat + 1)
-        seats.setdefault((call.name, str(failure)), []).append(number)
+        cause = type(failure.cause).__name__ if in_brief else str(failure)
+        seats.setdefault((call.name, cause), []).append(number)
     return "; ".join(f"{', '.join(numbers)} ({name}): {cause}" for (name, cause), numbers in seats.items())
 
 

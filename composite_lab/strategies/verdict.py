@@ -97,8 +97,8 @@ class Choosing:
         """
         found = first = read_verdict(answer.text, self.options)
         status: BallotStatus = found.status
-        if answer.response is None:
-            status = "failed"
+        if answer.response is None or not (answer.text.strip() or answer.message.get("tool_calls")):
+            status = "failed"  # the best opinion stands in, or there is no answer to ask on about
         elif answer.message.get("tool_calls"):
             found = first = Choice(problem="it calls tools, and has not answered yet")
             status = "invalid"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from composite_lab.testing.choice import Choice
 from composite_lab.testing.conversation import ChatCall, squeeze
 from composite_lab.testing.draws import pick, tag
+from composite_lab.testing.quirks import with_quirks
 from composite_lab.testing.schemas import example_value
 from composite_lab.testing.simulation import simulated_answer, simulated_review
-from composite_lab.testing.toolcalls import ToolCall, tool_calls
+from composite_lab.testing.toolcalls import tool_calls
 
 QUOTED_CHARACTERS = 60
 
@@ -31,23 +32,9 @@ _MIDDLES = (
 _FILLER = "This sentence only makes the answer longer. "
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One answer: text, or calls of tools, and perhaps the reasoning before it."""
-
-    content: str | None
-    tool_calls: tuple[ToolCall, ...] = ()
-    reasoning: str | None = None
-
-    @property
-    def finish_reason(self) -> str:
-        """Why the answer ends."""
-        return "tool_calls" if self.tool_calls else "stop"
-
-
 def choices(call: ChatCall) -> list[Choice]:
     """Return the `n` answers to the request; the first is the same for every n."""
-    return [_choice(call, i) for i in range(call.body.get("n") or 1)]
+    return [with_quirks(call, _choice(call, i), i) for i in range(call.body.get("n") or 1)]
 
 
 def _choice(call: ChatCall, index: int) -> Choice:

@@ -1,38 +1,32 @@
 """What a model of the fake server does, read from its name: `fake-a+latency=0.3+status=429`.
 
-The fields of `Behaviour` are the one table of options: the parser, the error texts and the
+The fields of `Behaviour` are the one table of options: the parser (`names`), the error texts and the
 documentation (`options_table`) are all derived from it.
 """
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, lru_cache
-from typing import Any, TypeVar
-from urllib.parse import unquote
+from functools import cache
+from typing import TypeVar
+
+from composite_lab.testing.forms import (
+    COUNT,
+    FLAG,
+    PROBABILITY,
+    SECONDS,
+    TEXT,
+    Form,
+    integer,
+    number,
+    one_of,
+    one_or,
+    words,
+)
 
 Value = TypeVar("Value")
 
 FAIL_KINDS = ("429", "500", "drop", "hang")
-
-
-class BehaviourError(ValueError):
-    """An option of a model name that does not exist or has an unusable value."""
-
-    def __init__(self, message: str, option: str) -> None:
-        super().__init__(message)
-        self.option = option
-
-
-@dataclass(frozen=True)
-class Form:
-    """How the value of an option is written: `read` raises ValueError unless it fits `wants`."""
-
-    wants: str
-    read: Callable[[str], Any]
 
 
 @dataclass(frozen=True)
@@ -45,71 +39,10 @@ class Option:
     example: str
     fault: bool
 
-
-def number(low: float = 0.0, high: float = math.inf) -> Form:
-    """Return the form of a finite number from `low` to `high`."""
-
-    def read(given: str) -> float:
-        value = float(given)
-        if not (math.isfinite(value) and low <= value <= high):
-            raise ValueError(given)
-        return value
-
-    return Form(f"a number {_span(low, high)}", read)
-
-
-def integer(low: float = -math.inf, high: float = math.inf) -> Form:
-    """Return the form of a whole number from `low` to `high`."""
-
-    def read(given: str) -> int:
-        value = int(given)
-        if not low <= value <= high:
-            raise ValueError(given)
-        return value
-
-    return Form(f"a whole number {_span(low, high)}".rstrip(), read)
-
-
-def words(*allowed: str) -> Form:
-    """Return the form of a comma-separated list of allowed words."""
-
-    def read(given: str) -> tuple[str, ...]:
-        chosen = tuple(word for word in given.split(",") if word)
-        if not chosen or not set(chosen) <= set(allowed):
-            raise ValueError(given)
-        return chosen
-
-    return Form(f"a comma-separated choice of {', '.join(allowed)}", read)
-
-
-def one_of(*allowed: str) -> Form:
-    """Return the form of a single allowed word."""
-
-    def read(given: str) -> str:
-        if given not in allowed:
-            raise ValueError(given)
-        return given
-
-    return Form(f"one of {', '.join(allowed)}", read)
-
-
-def _span(low: float, high: float) -> str:
-    if low > -math.inf and high < math.inf:
-        return f"from {low:g} to {high:g}"
-    return f"of at least {low:g}" if low > -math.inf else ""
-
-
-def _read_flag(given: str) -> bool:
-    if given not in {"", "true", "false", "1", "0"}:
-        raise ValueError(given)
-    return given in {"", "true", "1"}
-
-
-FLAG = Form("no value (or true, false)", _read_flag)
-TEXT = Form("any text, percent-encoded", str)
-SECONDS = number()
-COUNT = integer(0)
-PROBABILITY = number(0, 1)
+    @property
+    def written(self) -> str:
+        """The option as it may stand in a name."""
+        return f"{self.name}={self.example}" if self.example else self.name
 
 
 def option(default: Value, form: Form, example: str, meaning: str, *, fault: bool = False) -> Value:
@@ -177,7 +110,13 @@ class Behaviour:
     content_kb: float = option(
         0.0, number(0, 10_000), "64", "Pads the content to this many kB (1024 bytes each)."
     )
-    usage: str = option("fixed", one_of("fixed", "none"), "none", "none: the answer carries no usage.")
+    usage: str = option(
+        "fixed",
+        one_of("fixed", "none", "every", "zero"),
+        "none",
+        "none: the answer carries no usage; zero: all counts are 0; every: each chunk of a stream carries "
+        "what was used so far, asked for or not.",
+    )
     prompt_tokens: int | None = option(None, COUNT, "1000", "Prompt tokens of the usage, 100 by default.")
     completion_tokens: int | None = option(
         None, COUNT, "50", "Completion tokens of the usage, 20 by default."
@@ -212,23 +151,92 @@ class Behaviour:
         "nothing to the last.",
     )
     bad_verdict: bool = option(False, FLAG, "", "Argues without a verdict.", fault=True)
+    strings_only: bool = option(
+        False, FLAG, "", "422 unless every content is a string, or null beside tool calls, like DeepSeek."
+    )
+    strict_roles: str | None = option(
+        None,
+        one_or("mistral", "gemma", "llama"),
+        "gemma",
+        "400 unless the roles follow each other as this family's chat template wants them.",
+    )
+    strict_ids: bool = option(
+        False, FLAG, "", "400 for ids of tool calls that are missing or repeated, or that a result invents."
+    )
+    needs_reasoning: bool = option(
+        False,
+        FLAG,
+        "",
+        "Tool calls come with a reasoning_content, and it must come back with them: else 400, like DeepSeek.",
+    )
+    needs_signatures: bool = option(
+        False,
+        FLAG,
+        "",
+        "Each tool call comes with a thought_signature in its provider_specific_fields, and it must come "
+        "back: else 400, like Gemini.",
+    )
+    strict_params: bool = option(False, FLAG, "", "400 for arguments that OpenAI does not have.")
+    no_max_tokens: bool = option(
+        False, FLAG, "", "400 for max_tokens, like OpenAI's reasoning models (max_completion_tokens is fine)."
+    )
+    think: str | None = option(
+        None,
+        one_of("open", "close", "unclosed"),
+        "open",
+        "Thoughts stand in the content, up to </think>: begun by <think>, without it, or never ended.",
+    )
+    reasoning_field: str = option(
+        "reasoning_content",
+        one_of("reasoning", "reasoning_content"),
+        "reasoning",
+        "The name of the field that reasoning travels in; vLLM and OpenRouter say reasoning.",
+    )
+    tool_ids: str | None = option(
+        None, one_of("none", "empty", "same"), "same", "Ids of tool calls are absent, empty or all the same."
+    )
+    tool_index: str | None = option(
+        None, one_of("zero", "none"), "zero", "Streamed tool calls have the index 0, all of them, or none."
+    )
+    tool_pieces: str | None = option(
+        None,
+        one_of("whole"),
+        "whole",
+        "A streamed tool call comes in one piece, like Ollama's; with tool_ids=none or tool_index it always "
+        "does.",
+    )
+    finish: str | None = option(
+        None,
+        one_of("length", "content_filter"),
+        "length",
+        "A text ends with this finish_reason before it begins: the content is empty, or null when filtered.",
+        fault=True,
+    )
+    refusal: bool = option(False, FLAG, "", "Refuses: the content is null, the refusal a text.", fault=True)
+    no_choices: bool = option(False, FLAG, "", "An answer without choices.", fault=True)
+    rich: bool = option(
+        False,
+        FLAG,
+        "",
+        "Adds what other fields a message may have: annotations, images, citations; reasoning_details to "
+        "reasoning, audio if the request's modalities name it.",
+    )
+    interleaved: bool = option(False, FLAG, "", "A stream's choices take turns, chunk by chunk.")
+    no_finish: bool = option(False, FLAG, "", "A stream ends without a finish_reason.", fault=True)
+    no_done: bool = option(False, FLAG, "", "A stream ends without [DONE].")
+    empty_first: bool = option(
+        False, FLAG, "", "A stream's first chunk has no choices but filter results, like Azure's."
+    )
+    stream_error: bool = option(
+        False,
+        FLAG,
+        "",
+        "A stream carries an error half-way, under status 200, like OpenRouter's.",
+        fault=True,
+    )
 
 
 OPTIONS = {declared.name: Option(name=declared.name, **declared.metadata) for declared in fields(Behaviour)}
-
-
-@lru_cache(maxsize=4096)
-def parse_model(model: str, header: str = "") -> tuple[str, Behaviour]:
-    """Return the name without its options, and the behaviour asked for by name and header (which wins).
-
-    Raises:
-        BehaviourError: An option is unknown or its value unusable; the text says which would work.
-    """
-    name, *in_name = model.split("+")
-    chosen = _read_options(in_name, f"model name {model!r}")
-    if header:
-        chosen |= _read_options(header.strip().split("+"), f"header X-Fake-Behaviour {header!r}")
-    return name, Behaviour(**chosen)
 
 
 @cache
@@ -243,32 +251,5 @@ def without_faults(behaviour: Behaviour) -> Behaviour:
 def options_table() -> str:
     """Return the table of options as Markdown, in the order in which they are declared."""
     lines = ["| Option | Value | Meaning |", "|---|---|---|"]
-    lines += [f"| `{_written(row)}` | {row.form.wants} | {row.meaning} |" for row in OPTIONS.values()]
+    lines += [f"| `{row.written}` | {row.form.wants} | {row.meaning} |" for row in OPTIONS.values()]
     return "\n".join(lines)
-
-
-def _read_options(given: Sequence[str], place: str) -> dict[str, Any]:
-    return dict(_read_option(item, place) for item in given if item)
-
-
-def _read_option(item: str, place: str) -> tuple[str, Any]:
-    name, _, raw = item.partition("=")
-    row = OPTIONS.get(name)
-    if row is None:
-        close = difflib.get_close_matches(name, OPTIONS, n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
-        raise BehaviourError(
-            f"Unknown option {name!r} in {place}. {hint}Options: {', '.join(OPTIONS)}.", name
-        )
-    try:
-        return name, row.form.read(unquote(raw))
-    except ValueError:
-        raise BehaviourError(
-            f"Option {name!r} in {place} was given {raw!r}; it wants {row.form.wants}, "
-            f"e.g. +{_written(row)}.",
-            name,
-        ) from None
-
-
-def _written(row: Option) -> str:
-    return f"{row.name}={row.example}" if row.example else row.name

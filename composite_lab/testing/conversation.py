@@ -11,16 +11,23 @@ from typing import Any
 
 from composite_lab.testing.behaviour import Behaviour
 from composite_lab.testing.draws import tag
-
-# The form in which the package's prompts enclose the words of other models.
-BLOCK = re.compile(r'<(answer|review|proposal)-([0-9a-f]+) label="([^"]*)">\n(.*?)\n</\1-\2>', re.DOTALL)
+from composite_lab.testing.material import BLOCK, OPTIONS, Said, message_text, read_content
 
 # How the answer travels, not what it says: the content of a stream equals that of a plain answer.
-_NOT_CONTENT = {"model", "stream", "stream_options", "n", "user", "metadata", "store"}
+_NOT_CONTENT = {
+    "model",
+    "stream",
+    "stream_options",
+    "n",
+    "user",
+    "metadata",
+    "store",
+    "logprobs",
+    "top_logprobs",
+}
 
 _ANSWER_LINE = re.compile(r"^[ \t*_]*(?:Answer|Verdict):[ \t*_]*(.+?)[ \t*_]*$", re.MULTILINE | re.IGNORECASE)
 _SCORE_CELL = re.compile(r'("(?:[^"\\\n]|\\.)+"): <(-?[\d.]+) to (-?[\d.]+)>')
-_OPTIONS = re.compile(r"((?:^- .+\n)+)\s*(?:^.*\n){0,4}VERDICT:", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -84,27 +91,25 @@ class ChatCall:
 
     @cached_property
     def instructions(self) -> str:
-        """The text of the last user message without its blocks."""
-        return BLOCK.sub("", self.last_user_text) if self.blocks else self.last_user_text
+        """What the last user message says about other models' words, or all it says if there are none."""
+        if self.last_user < 0:
+            return ""
+        return BLOCK.sub("", self._parts_of(self.last_user).material) or self.last_user_text
 
     @cached_property
     def asked(self) -> int:
         """The index of the message that asks: the last user message that is not only other models' words."""
         users = [i for i, message in enumerate(self.messages) if message["role"] == "user"]
-        if len(users) > 1 and self.blocks and isinstance(self.messages[users[-1]]["content"], str):
-            return users[-2]
-        return users[-1] if users else -1
+        asking = (i for i in reversed(users) if self._parts_of(i).asks)
+        return next(asking, self.last_user)
 
     @cached_property
     def question(self) -> str:
-        """What is asked, without the parts that quote and instruct about other models' words."""
-        if self.asked < 0:
-            return ""
-        message = self.messages[self.asked]
-        content = message.get("content")
-        if self.blocks and isinstance(content, list) and len(content) > 1:
-            content = [part for part in content if not BLOCK.search(str(part.get("text")))]
-        return BLOCK.sub("", message_text({"content": content}))
+        """What is asked, without the words of other models and without what is said about them."""
+        return "" if self.asked < 0 else self._parts_of(self.asked).question
+
+    def _parts_of(self, index: int) -> Said:
+        return read_content(self.messages[index].get("content"))
 
     @cached_property
     def tool_results(self) -> tuple[str, ...]:
@@ -126,19 +131,8 @@ class ChatCall:
     @cached_property
     def options(self) -> tuple[str, ...]:
         """The options among which the request asks for a verdict."""
-        found = _OPTIONS.findall(self.instructions)
+        found = OPTIONS.findall(self.instructions)
         return tuple(line.removeprefix("- ") for line in found[-1].splitlines()) if found else ()
-
-
-def message_text(message: Mapping[str, Any]) -> str:
-    """Return the text of a message whose content is a string, a list of parts or absent."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    parts = (part.get("text") for part in content if isinstance(part, dict))
-    return "\n".join(text for text in parts if isinstance(text, str))
 
 
 def squeeze(text: str) -> str:

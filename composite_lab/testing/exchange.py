@@ -10,13 +10,15 @@ from typing import Any
 
 from flask import Response, request
 
-from composite_lab.testing import wire
+from composite_lab.testing import streams, wire
 from composite_lab.testing.answers import choices
-from composite_lab.testing.behaviour import BehaviourError, parse_model, without_faults
+from composite_lab.testing.behaviour import without_faults
 from composite_lab.testing.connection import ClientLeft, ConnectionCut, Line
 from composite_lab.testing.conversation import ChatCall, canonical
 from composite_lab.testing.draws import fraction, pick, tag
 from composite_lab.testing.ledger import Entry, Ledger
+from composite_lab.testing.names import BehaviourError, parse_model
+from composite_lab.testing.strictness import check_strictness
 from composite_lab.testing.wire import Rejection
 
 # How long the `hang` of fail_rate lasts before the connection is closed.
@@ -77,7 +79,7 @@ class Exchange:
         self._meet_faults(call)
         behaviour = call.behaviour
         if call.body.get("stream"):
-            events = wire.events(call, choices(call))
+            events = streams.events(call, choices(call))
             return Response(self._stream(call, events), mimetype="text/event-stream")
         body = b'{"id": "chatcmpl-malformed", "choices": [' if behaviour.malformed else b""
         body = body or wire.completion(call, choices(call))
@@ -109,6 +111,7 @@ class Exchange:
             raise Rejection(
                 400, f"The model `{name}` does not support tools (option no_tools).", param="tools"
             )
+        check_strictness(call)
         return call
 
     def _meet_faults(self, call: ChatCall) -> None:
@@ -138,7 +141,7 @@ class Exchange:
     def _stream(self, call: ChatCall, events: list[bytes]) -> Iterator[bytes]:
         asked = call.behaviour
         if asked.malformed:
-            events = [b'data: {"id": "chatcmpl-malformed", "choices": [\n\n', wire.DONE]
+            events = [b'data: {"id": "chatcmpl-malformed", "choices": [\n\n', streams.DONE]
         last = len(events) // 2 if asked.truncate else len(events) - 1
         try:
             for i, event in enumerate(events[: last + 1]):

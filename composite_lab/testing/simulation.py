@@ -12,8 +12,9 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
-from composite_lab.testing.conversation import Block, ChatCall, message_text, squeeze
+from composite_lab.testing.conversation import Block, ChatCall, squeeze
 from composite_lab.testing.draws import fraction, pick
+from composite_lab.testing.material import message_text
 from composite_lab.testing.questions import Question, find_question
 
 # The share of a candidate's score on which simulated reviewers may differ.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,10 @@ _JSON = json.JSONDecoder()
 class ToolCall:
     """One call of a function: `arguments` is text, normally JSON."""
 
-    id: str
+    id: str | None
     name: str
     arguments: str
+    signature: str | None = None
 
 
 def tool_calls(call: ChatCall, choice: int) -> tuple[ToolCall, ...]:
@@ -47,6 +48,16 @@ def tool_calls(call: ChatCall, choice: int) -> tuple[ToolCall, ...]:
         ToolCall(f"call_{tag(call.key, choice)}_{i}", name, arguments)
         for i, (name, arguments) in enumerate(asked)
     )
+
+
+def reason_for(calls: Iterable[tuple[str, str]]) -> str:
+    """Return why a model with `needs_reasoning` makes these calls, which are names and arguments."""
+    return " ".join(f"I need {name} with {arguments}." for name, arguments in calls)
+
+
+def signature_of(name: str, arguments: str) -> str:
+    """Return the signature that a model with `needs_signatures` puts on a call."""
+    return tag("signature", name, arguments, length=32)
 
 
 def _asked(call: ChatCall, functions: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:

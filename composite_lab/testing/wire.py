@@ -1,20 +1,21 @@
-"""The bodies that travel: completions, the events of a stream, usage and errors, as OpenAI writes them."""
+"""The bodies that travel: completions, usage and errors, as OpenAI writes them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from composite_lab.testing.answers import Choice
 from composite_lab.testing.behaviour import Behaviour
+from composite_lab.testing.choice import Choice
 from composite_lab.testing.conversation import ChatCall
 from composite_lab.testing.draws import tag
+from composite_lab.testing.extras import citations, extras, reasoning_fields
+from composite_lab.testing.tokens import logprobs
+from composite_lab.testing.toolcalls import ToolCall
 
 # Answers do not depend on time, so their time stamp is a constant.
 CREATED = 1_750_000_000
-DONE = b"data: [DONE]\n\n"
-STREAM_PIECES = 10
 
 _ERROR_TYPES = {
     400: ("invalid_request_error", None),
@@ -29,12 +30,19 @@ class Rejection(Exception):
     """An error answer: raised while a request is handled, sent as JSON with its HTTP status."""
 
     def __init__(
-        self, status: int, message: str, *, param: str | None = None, retry_after: float | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.param = param
+        self.code = code
         self.retry_after = retry_after
 
     @property
@@ -42,6 +50,7 @@ class Rejection(Exception):
         """The error as OpenAI words it."""
         fallback = ("server_error" if self.status >= 500 else "invalid_request_error", None)
         kind, code = _ERROR_TYPES.get(self.status, fallback)
+        code = self.code or code
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": code}}
 
     @property
@@ -50,12 +59,17 @@ class Rejection(Exception):
         return {} if self.retry_after is None else {"Retry-After": f"{self.retry_after:g}"}
 
 
-def usage(behaviour: Behaviour) -> dict[str, Any] | None:
-    """Return the fixed usage with the overrides of the model's name, or None for `usage=none`."""
+def usage(behaviour: Behaviour, share: float = 1.0) -> dict[str, Any] | None:
+    """Return the fixed usage with the overrides of the model's name, or None for `usage=none`.
+
+    With a share, it is what was used when that much of the answer was written.
+    """
     if behaviour.usage == "none":
         return None
     prompt = _or(behaviour.prompt_tokens, 100)
-    completion = _or(behaviour.completion_tokens, 20)
+    completion = int(share * _or(behaviour.completion_tokens, 20))
+    if behaviour.usage == "zero":
+        prompt = completion = 0
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -69,80 +83,51 @@ def usage(behaviour: Behaviour) -> dict[str, Any] | None:
 
 def completion(call: ChatCall, answers: Sequence[Choice]) -> bytes:
     """Return the body of a plain answer."""
-    body = _envelope(call, "chat.completion") | {
-        "choices": [
-            {"index": i, "message": _message(answer), "logprobs": None, "finish_reason": answer.finish_reason}
-            for i, answer in enumerate(answers)
-        ]
-    }
+    choices = [_choice(call, i, answer) for i, answer in enumerate(answers)]
+    body = envelope(call, "chat.completion") | {"choices": [] if call.behaviour.no_choices else choices}
     spent = usage(call.behaviour)
     if spent is not None:
         body["usage"] = spent
     return json.dumps(body).encode()
 
 
-def events(call: ChatCall, answers: Sequence[Choice]) -> list[bytes]:
-    """Return the events of a streamed answer, the last being `[DONE]`."""
-    envelope = _envelope(call, "chat.completion.chunk")
-    options = call.body.get("stream_options") or {}
-    spent = usage(call.behaviour) if options.get("include_usage") else None
-    # Chunks before the last say "usage": null, but only if usage was asked for.
-    silent = {} if spent is None else {"usage": None}
-    chunks = [
-        envelope
-        | {"choices": [{"index": i, "delta": delta, "logprobs": None, "finish_reason": reason}]}
-        | silent
-        for i, answer in enumerate(answers)
-        for delta, reason in _deltas(answer)
-    ]
-    if spent is not None:
-        chunks.append(envelope | {"choices": [], "usage": spent})
-    return [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks] + [DONE]
-
-
-def _envelope(call: ChatCall, kind: str) -> dict[str, Any]:
-    return {
+def envelope(call: ChatCall, kind: str) -> dict[str, Any]:
+    """Return what stands in a body, and in each chunk of a stream, beside its choices."""
+    body: dict[str, Any] = {
         "id": f"chatcmpl-{tag('completion', call.key)}",
         "object": kind,
         "created": CREATED,
         "model": call.model,
         "system_fingerprint": "fp_fake",
     }
+    return body | {"citations": citations(call)} if call.behaviour.rich else body
 
 
-def _message(answer: Choice) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": answer.content, "refusal": None}
+def tool_call(asked: ToolCall, arguments: str) -> dict[str, Any]:
+    """Return a call of a tool, or the first piece of one, with these arguments."""
+    told: dict[str, Any] = {} if asked.id is None else {"id": asked.id}
+    told |= {"type": "function", "function": {"name": asked.name, "arguments": arguments}}
+    if asked.signature is not None:
+        told["provider_specific_fields"] = {"thought_signature": asked.signature}
+    return told
+
+
+def _choice(call: ChatCall, index: int, answer: Choice) -> dict[str, Any]:
+    return {
+        "index": index,
+        "message": _message(call, answer),
+        "logprobs": logprobs(call, answer.content, answer.refusal),
+        "finish_reason": answer.finish_reason,
+    }
+
+
+def _message(call: ChatCall, answer: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": answer.content, "refusal": answer.refusal}
     if answer.reasoning is not None:
-        message["reasoning_content"] = answer.reasoning
+        message |= reasoning_fields(call, answer.reasoning)
     if answer.tool_calls:
-        message["tool_calls"] = [
-            {
-                "id": asked.id,
-                "type": "function",
-                "function": {"name": asked.name, "arguments": asked.arguments},
-            }
-            for asked in answer.tool_calls
-        ]
-    return message
-
-
-def _deltas(answer: Choice) -> Iterator[tuple[dict[str, Any], str | None]]:
-    yield {"role": "assistant", "content": None if answer.tool_calls else ""}, None
-    for piece in _pieces(answer.reasoning or ""):
-        yield {"reasoning_content": piece}, None
-    for i, asked in enumerate(answer.tool_calls):
-        function = {"name": asked.name, "arguments": ""}
-        yield {"tool_calls": [{"index": i, "id": asked.id, "type": "function", "function": function}]}, None
-        for piece in _pieces(asked.arguments):
-            yield {"tool_calls": [{"index": i, "function": {"arguments": piece}}]}, None
-    for piece in _pieces(answer.content or ""):
-        yield {"content": piece}, None
-    yield {}, answer.finish_reason
-
-
-def _pieces(text: str) -> list[str]:
-    size = max(8, -(-len(text) // STREAM_PIECES))
-    return [text[start : start + size] for start in range(0, len(text), size)]
+        message["tool_calls"] = [tool_call(asked, asked.arguments) for asked in answer.tool_calls]
+    return message | extras(call, answer)
 
 
 def _or(given: int | None, default: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from statistics import fmean
@@ -42,6 +43,17 @@ def common_names(labels: Sequence[str], members: Sequence[int]) -> dict[str, str
     return {shown: label(member) for shown, member in zip(labels, members, strict=True)}
 
 
+def function_of(tool_call: Mapping[str, Any]) -> tuple[str, str]:
+    """The name and the arguments of a tool call, whether of a function or a custom tool; "" where unknown."""
+    for kind, given in (("function", "arguments"), ("custom", "input")):
+        what = tool_call.get(kind)
+        if isinstance(what, Mapping):
+            arguments = what.get(given)
+            text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+            return str(what.get("name") or ""), "" if arguments is None else text
+    return "", ""
+
+
 class Call(Record):
     """One attempt at one sub-call: what was sent, what came back, when, and what it cost.
 
@@ -49,7 +61,10 @@ class Call(Record):
     USD, None where unknown. `cached_tokens` are part of `prompt_tokens`, `reasoning_tokens` of
     `completion_tokens`. A call to a composite carries neither tokens nor cost of its own
     (`usage_source="children"`); its sub-calls name it as `parent_call_id`. A call that a comparison's
-    store answered costs 0 and keeps what it cost and took when it was paid for (`original_…`).
+    store answered costs 0 and keeps what it cost and took when it was paid for (`original_…`). `extras` is
+    what else the answer holds, as OpenAI writes it: annotations, images, audio, a refusal, thinking blocks,
+    `provider_specific_fields`, `logprobs`, and under `choices` the further ones of `n`. An answer without
+    anything to go on with has the status `error` and is an `EmptyAnswer`; its tokens and cost are known.
     """
 
     trace_id: str
@@ -90,6 +105,7 @@ class Call(Record):
     text: str | None = Field(default=None, repr=False)
     reasoning: str | None = Field(default=None, repr=False)
     tool_calls: list[dict[str, Any]] = Field(default_factory=list, repr=False)
+    extras: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         return (

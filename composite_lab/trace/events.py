@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from composite_lab.trace.call import Call
 from composite_lab.trace.model import Result, Trace
@@ -35,10 +36,18 @@ class StageFinished:
 
 
 @dataclass(frozen=True)
-class ReasoningDelta:
-    """A piece of the final model's own reasoning."""
+class Section:
+    """A section of `reasoning_content` that is no stage's: standings, totals, a heading."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class ReasoningDelta:
+    """A piece of the final model's own reasoning. `choice` as in `TextDelta`."""
+
+    text: str
+    choice: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,12 +60,26 @@ class TextDelta:
 
 @dataclass(frozen=True)
 class ToolCallDelta:
-    """A piece of a tool call of the final model, as OpenAI streams it."""
+    """A piece of a tool call of the final model: the first one has `id` and `name`.
+
+    `index` is the call's place among those of its choice. `arguments` is JSON or, of the type `custom`, the
+    input; `fields` holds what one provider adds, such as the signature of a thought.
+    """
 
     index: int
     id: str | None
     name: str | None
     arguments: str
+    choice: int = 0
+    type: str = "function"
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DetailsDelta:
+    """What else a piece of the final answer holds, as it came: annotations, images, a refusal, logprobs."""
+
+    fields: dict[str, Any]
     choice: int = 0
 
 
@@ -79,9 +102,11 @@ Event = (
     StageStarted
     | CallFinished
     | StageFinished
+    | Section
     | ReasoningDelta
     | TextDelta
     | ToolCallDelta
+    | DetailsDelta
     | Finished
     | Failed
 )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from composite_lab.trace.call import Ballot, Call, Standing
+from composite_lab.trace.call import Ballot, Call, Standing, function_of
 
 UTC_TIME = "datetime64[ns, UTC]"
 PIECE = 256
@@ -187,8 +187,7 @@ def _message_rows(call: Call) -> list[tuple[Any, ...]]:
 
 def _said(content: Any, tool_calls: Any) -> str | None:
     """The text of a message, and below it the tool calls that it makes, as name(arguments)."""
-    functions = [call.get("function") or {} for call in tool_calls or []]
-    lines = [f"{function.get('name')}({function.get('arguments')})" for function in functions]
+    lines = [f"{name}({arguments})" for name, arguments in map(function_of, tool_calls or [])]
     text = content_text(content)
     return "\n".join([*filter(None, [text]), *lines]) if lines else text
 

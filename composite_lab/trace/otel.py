@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from composite_lab.errors import ConfigError
 from composite_lab.redaction import printable
-from composite_lab.trace.call import Call
+from composite_lab.trace.call import Call, function_of
 from composite_lab.trace.model import FINAL_STAGES, Trace, by_parent
 
 if TYPE_CHECKING:
@@ -225,10 +225,8 @@ def _chat_content(call: Call) -> Attributes:
 
 
 def _tool_content(call: Call) -> Attributes:
-    function = call.tool_calls[0].get("function") or {} if call.tool_calls else {}
-    arguments = function.get("arguments")
     return {
-        "gen_ai.tool.call.arguments": arguments if isinstance(arguments, str | None) else _as_json(arguments),
+        "gen_ai.tool.call.arguments": function_of(call.tool_calls[0])[1] if call.tool_calls else None,
         "gen_ai.tool.call.result": call.text if call.status == "ok" else None,
     }
 
@@ -266,16 +264,15 @@ def _parts(content: Any, tool_calls: Iterable[Mapping[str, Any]]) -> list[dict[s
 
 
 def _requested(tool_call: Mapping[str, Any]) -> dict[str, Any]:
-    function = tool_call.get("function") or {}
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        with suppress(ValueError):  # models write broken JSON, and then that is what they asked for
-            arguments = json.loads(arguments)
+    name, arguments = function_of(tool_call)
+    asked: Any = arguments
+    with suppress(ValueError):  # models write broken JSON, and then that is what they asked for
+        asked = json.loads(arguments)
     return {
         "type": "tool_call",
         "id": tool_call.get("id"),
-        "name": function.get("name"),
-        "arguments": arguments,
+        "name": name,
+        "arguments": asked,
     }
 
 

@@ -1,15 +1,13 @@
-"""A trace in few words: totals, and the text that becomes `reasoning_content`."""
+"""A trace in few words: its totals, and the chain of calls that it waited for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from composite_lab.trace.call import Call, Record, Usage
 
 AnyCall = TypeVar("AnyCall")
-EXCERPT_CHARS = 1_000
-"""How much of one answer `reasoning_content` quotes, in characters. The trace keeps all of it."""
 
 
 class Summary(Record):
@@ -58,10 +56,10 @@ def total_cost(calls: Iterable[Call]) -> float | None:
 
 def is_unpriced(call: Call) -> bool:
     """Whether the call may have cost something that nobody knows."""
-    # A refused call is not billed; one that ran and was cut may be.
+    # A refused call is not billed; one that ran and was cut may be, and so is one whose answer was empty.
     return (
         call.cost_usd is None
-        and call.status != "error"
+        and (call.status != "error" or call.finish_reason is not None or call.total_tokens is not None)
         and call.usage_source != "children"
         and call.stage != "tool"
     )
@@ -106,32 +104,12 @@ def critical_path(calls: Sequence[AnyCall]) -> list[AnyCall]:
         if row.parent_call_id not in known:
             stage = seats.setdefault((row.stage, row.round), {})
             stage.setdefault((row.seat, row.sample), []).append(row)
-    slowest = [min(stage.items(), key=lambda seat: (-_span_s(seat[1]), seat[0])) for stage in seats.values()]
+    slowest = [min(stage.items(), key=lambda seat: (-span_s(seat[1]), seat[0])) for stage in seats.values()]
     path = [row for _, attempts in slowest for row in attempts]
     return sorted(path, key=lambda row: (row.start_offset_s, row.attempt))
 
 
-def stage_text(title: str, calls: Sequence[Call], wording: Callable[[Call], str] | None = None) -> str:
-    """One section of `reasoning_content`: each seat's last attempt, errors by their type only.
-
-    `wording` gives the text of a call where it should read otherwise than it came.
-    """
-    last = {(call.seat, call.sample): call for call in calls}
-    answered = sum(call.status == "ok" for call in last.values())
-    sampled = any(call.sample for call in calls)
-    lines = [f"## {title}: {answered} of {len(last)} answered"]
-    for call in last.values():
-        sample = f", sample {call.sample + 1}" if sampled else ""
-        head = f"### {call.role} {call.seat + 1}{sample} · {call.name}"
-        if call.status == "ok":
-            said = excerpt(wording(call) if wording else call.text or "")
-        else:
-            said = f"(no answer: {call.error_type or call.status})"
-        lines.append(f"{head}\n{said}")
-    return "\n\n".join(lines) + "\n\n"
-
-
-def excerpt(text: str, limit: int = EXCERPT_CHARS) -> str:
+def excerpt(text: str, limit: int) -> str:
     """The text, or its beginning and how much was left out."""
     text = text.strip()
     if len(text) <= limit:
@@ -144,10 +122,11 @@ def _chain_s(path: Sequence[Call]) -> float:
     links: dict[tuple[str, int], list[Call]] = {}
     for call in path:
         links.setdefault((call.stage, call.round), []).append(call)
-    return sum(map(_span_s, links.values()))
+    return sum(map(span_s, links.values()))
 
 
-def _span_s(calls: Sequence[Any]) -> float:
+def span_s(calls: Sequence[Any]) -> float:
+    """Seconds from the first start to the last end."""
     start = min(call.start_offset_s for call in calls)
     end = max(call.start_offset_s + call.latency_s for call in calls)
     return float(end - start)

@@ -6,14 +6,8 @@ from typing import Any
 
 import pytest
 
-from composite_lab.testing.behaviour import (
-    OPTIONS,
-    Behaviour,
-    BehaviourError,
-    options_table,
-    parse_model,
-    without_faults,
-)
+from composite_lab.testing.behaviour import OPTIONS, Behaviour, options_table, without_faults
+from composite_lab.testing.names import BehaviourError, parse_model
 
 
 def test_name_and_options_are_separated() -> None:
