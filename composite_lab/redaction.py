@@ -56,6 +56,15 @@ def printable(text: str) -> str:
     return text
 
 
+def plain(value: Any) -> Any:
+    """Objects of libraries (LiteLLM's, a client's) as dicts and lists, without fields that are None."""
+    if hasattr(value, "model_dump"):
+        value = value.model_dump()
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items() if item is not None}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def printable_in(value: Any) -> Any:
     """A copy of JSON-like data with every text in it made printable."""
     if isinstance(value, str):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from composite_lab.errors import EmptyAnswer
-from composite_lab.redaction import printable, printable_in
+from composite_lab.redaction import plain, printable, printable_in
 from composite_lab.seats import Seat
 from composite_lab.trace.call import Call
 
@@ -78,18 +78,10 @@ def _extras(choice: Any) -> dict[str, Any]:
     for source in (vars(choice.message), choice.message.model_extra or {}):
         for name, value in source.items():
             if value and name not in _ANSWER:
-                found[name] = _plain(value)
+                found[name] = plain(value)
     if logprobs := vars(choice).get("logprobs"):
-        found["logprobs"] = _plain(logprobs)
+        found["logprobs"] = plain(logprobs)
     return printable_in(found) if found else found
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "model_dump"):
-        return value.model_dump(exclude_none=True)
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items() if item is not None}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def emptiness(facts: Mapping[str, Any], *, may_call_tools: bool) -> str | None:

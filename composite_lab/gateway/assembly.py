@@ -11,12 +11,11 @@ from typing import Any
 
 import litellm
 
+from composite_lab.gateway.tap import details_of
 from composite_lab.gateway.thoughts import Piece, Splitter, split_thoughts
 from composite_lab.gateway.toolcalls import StreamedCalls, id_maker
 from composite_lab.trace.events import DetailsDelta, Event, ReasoningDelta, TextDelta, ToolCallDelta
 
-_OWN = {"role", "content", "reasoning_content", "tool_calls"}
-"""What of a delta has an event of its own."""
 _MESSAGE = {
     "function_call", "refusal", "audio", "images", "annotations", "thinking_blocks", "reasoning_items",
     "provider_specific_fields",
@@ -61,8 +60,8 @@ class Assembly:
         """Why the first choice ended, None if nobody said."""
         return self._choices[0].finish_reason if 0 in self._choices else None
 
-    def take(self, chunk: Any) -> list[Event]:
-        """The events of a chunk, as LiteLLM has read it."""
+    def take(self, chunk: Any, *, with_details: bool) -> list[Event]:
+        """The events of a chunk, as LiteLLM has read it; details only if they come in no other way."""
         for name in ("id", "created", "model", "system_fingerprint"):
             if value := getattr(chunk, name, None):
                 self._envelope[name] = value
@@ -71,10 +70,15 @@ class Assembly:
                 self._envelope[name] = value
         if (usage := getattr(chunk, "usage", None)) is not None:
             self._usage = usage
-        return [event for choice in chunk.choices for event in self._of(choice.index).take(choice)]
+        events: list[Event] = []
+        for choice in chunk.choices:
+            events += self._of(choice.index).take(choice)
+            if with_details and (fields := details_of(choice)):
+                events += self.add_details(choice.index, fields)
+        return events
 
-    def say(self, index: int, fields: Mapping[str, Any]) -> list[Event]:
-        """The event of fields that LiteLLM has not passed on."""
+    def add_details(self, index: int, fields: Mapping[str, Any]) -> list[Event]:
+        """The event of what a choice holds besides text and tool calls."""
         return self._of(index).add_details(fields)
 
     def end(self, told: Mapping[int, str] | None) -> list[Event]:
@@ -127,11 +131,6 @@ class _Choice:
             events += self._told(self._splitter.feed(delta.content))
         for piece in delta.tool_calls or []:
             events.append(self._call_event(piece))
-        fields = _details(delta)
-        if getattr(choice, "logprobs", None) is not None:
-            fields["logprobs"] = _plain(choice.logprobs)
-        if fields:
-            events += self.add_details(fields)
         if choice.finish_reason:
             self.finish_reason = choice.finish_reason
         return events
@@ -159,6 +158,9 @@ class _Choice:
 
     def whole(self) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self.text) or None, **self.details}
+        if blocks := message.get("thinking_blocks"):  # LiteLLM has them twice in a whole reply
+            own = message.get("provider_specific_fields") or {}
+            message["provider_specific_fields"] = {"thinking_blocks": blocks, **own}
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
         if self.calls.calls:
@@ -186,24 +188,6 @@ class _Choice:
             type=call.type,
             fields=piece.fields,
         )
-
-
-def _details(delta: Any) -> dict[str, Any]:
-    """What a delta holds besides text, reasoning and tool calls, as plain data."""
-    found: dict[str, Any] = {}
-    for source in (vars(delta), delta.model_extra or {}):
-        for name, value in source.items():
-            if value not in (None, [], {}, "") and name not in _OWN:
-                found[name] = _plain(value)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "model_dump"):
-        return value.model_dump(exclude_none=True)
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _joined(name: str, before: Any, value: Any) -> Any:

@@ -97,13 +97,13 @@ class Attempt:
         try:
             async for chunk in stream:
                 self._note_first_token(chunk)
-                self._tell(assembly.take(chunk), observer)
-                self._tell_refusals(assembly, observer)
+                self._tell(assembly.take(chunk, with_details=tap is None), observer)
+                self._tell_details(assembly, observer)
                 # LiteLLM does not pause between chunks that arrived together, and who listens has to.
                 await asyncio.sleep(0)
         finally:
             await stream.aclose()
-        self._tell_refusals(assembly, observer)
+        self._tell_details(assembly, observer)
         self._tell(assembly.end(tap.finish_reasons if tap else None), observer)
         return assembly.response(usage_was_told=tap is None or tap.usage_was_told)
 
@@ -118,9 +118,9 @@ class Attempt:
             self.shown = True
             observer(event)
 
-    def _tell_refusals(self, assembly: Assembly, observer: Observer) -> None:
-        for choice, piece in self.tap.refusals() if self.tap else ():
-            self._tell(assembly.say(choice, {"refusal": piece}), observer)
+    def _tell_details(self, assembly: Assembly, observer: Observer) -> None:
+        for choice, fields in self.tap.details() if self.tap else ():
+            self._tell(assembly.add_details(choice, fields), observer)
 
     def _request(self) -> dict[str, Any]:
         seat, place, gateway = self.seat, self.place, self.gateway

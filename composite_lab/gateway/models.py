@@ -21,10 +21,8 @@ _OWN_PARAMS = {"stream", "stream_options", "max_retries", "request_timeout", "ti
 _MORE_PARAMS = {"top_k", "min_p", "repetition_penalty", "drop_params", "allowed_openai_params", "extra_body"}
 FINAL_PARAMS = ({*OPENAI_CHAT_COMPLETION_PARAMS} | _MORE_PARAMS) - _OWN_PARAMS
 """Call parameters that a run hands on to its final call."""
-_MAPPED = ({*DEFAULT_CHAT_COMPLETION_PARAM_VALUES} | {"drop_params", "allowed_openai_params"}) - {
-    "messages",
-    "model",
-}
+_NOT_MAPPED = {"messages", "model", "extra_headers"}
+_MAPPED = {*DEFAULT_CHAT_COMPLETION_PARAM_VALUES, "drop_params", "allowed_openai_params"} - _NOT_MAPPED
 """Parameters that LiteLLM knows to be taken or not."""
 _NEAR_OPTION, _NEAR_PARAM = 0.75, 0.85
 """How alike an unknown name must be to be taken for a misspelt one. Many providers' own names are not far."""
@@ -85,7 +83,8 @@ def check_taken(seat: Seat, params: Mapping[str, Any]) -> None:
     It is asked beforehand, because the final call comes when all others are paid for.
     """
     asked = {name: value for name, value in params.items() if name in _MAPPED}
-    if not asked or seat.is_composite:  # the run inside of this call checks them
+    drops = litellm.drop_params or params.get("drop_params")
+    if not asked or drops or seat.is_composite:  # the run inside of a composite's call checks them
         return
     model, provider, _, _ = litellm.get_llm_provider(seat.model)
     known = litellm.model_cost.get(seat.model) or litellm.model_cost.get(model) or {}

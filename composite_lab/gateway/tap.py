@@ -1,14 +1,20 @@
 """Tap: what a provider's own chunks say before LiteLLM reads them.
 
-LiteLLM's stream drops refusals and the finish reasons of further choices, makes up a finish reason where
-there was none, and counts tokens itself where nobody told them. It holds the provider's stream as
-`completion_stream`; where that is not there to be tapped, what LiteLLM says is taken as told.
+LiteLLM's stream drops chunks without text (a refusal, details of reasoning) and the finish reasons of further
+choices, makes up a finish reason where there was none, and counts tokens itself where nobody told them. It
+holds the provider's stream as `completion_stream`; where that is not there to be tapped, what LiteLLM says is
+taken as told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+from composite_lab.redaction import plain
+
+_WITH_EVENTS = {"role", "content", "reasoning_content", "reasoning", "tool_calls"}
+"""What of a delta LiteLLM passes on in any case, and what has an event of its own."""
 
 
 class Tap:
@@ -22,7 +28,7 @@ class Tap:
         self.usage_was_told = False
         self.reasoning_tokens_were_told = False
         self.finish_reasons: dict[int, str] = {}
-        self._refusals: list[tuple[int, str]] = []
+        self._details: list[tuple[int, dict[str, Any]]] = []
 
     @classmethod
     def into(cls, stream: Any) -> Tap | None:
@@ -45,10 +51,10 @@ class Tap:
         self._note(chunk)
         return chunk
 
-    def refusals(self) -> list[tuple[int, str]]:
-        """The pieces of refusals since they were last asked for, each with its choice."""
-        pieces, self._refusals = self._refusals, []
-        return pieces
+    def details(self) -> list[tuple[int, dict[str, Any]]]:
+        """What came besides text and tool calls since this was last asked for, each with its choice."""
+        found, self._details = self._details, []
+        return found
 
     def _note(self, chunk: Any) -> None:
         if (usage := _get(chunk, "usage")) is not None:
@@ -61,8 +67,27 @@ class Tap:
             index = _get(choice, "index") or 0
             if reason := _get(choice, "finish_reason"):
                 self.finish_reasons[index] = reason
-            if refusal := _get(_get(choice, "delta"), "refusal"):
-                self._refusals.append((index, refusal))
+            if details := details_of(choice):
+                self._details.append((index, details))
+
+
+def details_of(choice: Any) -> dict[str, Any]:
+    """What a choice of a chunk holds besides text, reasoning and tool calls, as plain data."""
+    found: dict[str, Any] = {}
+    for name, value in _fields(_get(choice, "delta")):
+        if value not in (None, [], {}, "") and name not in _WITH_EVENTS:
+            found[name] = plain(value)
+    if (logprobs := _get(choice, "logprobs")) is not None:
+        found["logprobs"] = plain(logprobs)
+    return found
+
+
+def _fields(delta: Any) -> list[tuple[str, Any]]:
+    if isinstance(delta, dict):
+        return list(delta.items())
+    return (
+        [] if delta is None else [*vars(delta).items(), *(getattr(delta, "model_extra", None) or {}).items()]
+    )
 
 
 def _with_all_reasoning(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:

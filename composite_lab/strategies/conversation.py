@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from composite_lab.errors import ConfigError
-from composite_lab.redaction import printable_in
+from composite_lab.redaction import plain, printable_in
 from composite_lab.strategies.history import without_own_words, without_thoughts
 from composite_lab.strategies.prompts import enclose
 from composite_lab.trace.call import function_of
@@ -139,10 +139,9 @@ def _says_something(message: Message) -> bool:
 
 def _read_message(message: Any, index: int) -> Message:
     where = f"messages[{index}]"
-    message = _as_dict(message)
+    given, message = message, plain(message)
     if not isinstance(message, dict):
-        raise ConfigError(f"{where} must be a dict with role and content, not {message!r}")
-    message = {name: _plain(value) for name, value in message.items() if value is not None}
+        raise ConfigError(f"{where} must be a dict with role and content, not {given!r}")
     role, content = message.get("role"), message.get("content")
     if role not in ROLES:
         raise ConfigError(f"{where} has role {role!r}: use one of {', '.join(ROLES)}")
@@ -177,15 +176,3 @@ def _check_calls(message: Message, where: str) -> None:
     for name, kind in (("audio", Mapping), ("refusal", str)):
         if name in message and not isinstance(message[name], kind):
             raise ConfigError(f"{where}.{name} has the type {type(message[name]).__name__}")
-
-
-def _as_dict(value: Any) -> Any:
-    return value.model_dump(exclude_none=True) if hasattr(value, "model_dump") else value
-
-
-def _plain(value: Any) -> Any:
-    """A field as plain data: libraries put objects of their own into messages."""
-    value = _as_dict(value)
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from composite_lab.trace.call import Call, Usage
+from composite_lab.trace.call import Call, Usage, function_of
 from composite_lab.trace.summary import Summary, harmless, span_s, total_cost
 
 Detail = Literal["compact", "full", "none"]
@@ -45,8 +45,7 @@ def stage_section(
     sampled = any(call.sample for call in calls)
     names = [_name(call, sampled) for call in last.values()]
     said = [
-        (wording(call) if wording else call.text or "") if call.status == "ok" else None
-        for call in last.values()
+        (wording(call) if wording else _said(call)) if call.status == "ok" else None for call in last.values()
     ]
     reasons = [call.error_type or call.status for call in last.values()]
     told = list(zip(names, said, reasons, strict=True))
@@ -91,6 +90,11 @@ def own_reasoning(text: str) -> str | None:
     own = text[headings[-1].end() :]  # of several rounds the last, of nested composites the innermost
     end = _BEHIND_OWN.search(own)
     return own[: end.start()] if end else own
+
+
+def _said(call: Call) -> str:
+    calls = (f"calls {name}({arguments})" for name, arguments in map(function_of, call.tool_calls))
+    return "\n".join(filter(None, (call.text, *calls)))
 
 
 def _name(call: Call, sampled: bool) -> str:
