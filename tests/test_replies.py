@@ -12,7 +12,10 @@ from composite_lab.replies import price, read_answer, read_message, read_usage
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"place": "Oslo"}'}}
 MISSING = {"usage_source": "missing"}
-USAGE = {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100, "cached_tokens": None}
+USAGE = {
+    "prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100, "cached_tokens": None,
+    "usage_source": "provider",
+}  # fmt: skip
 PRICED = Seat(model="openai/a", input_cost_per_token=0.01, output_cost_per_token=0.1)
 
 
@@ -46,6 +49,7 @@ def test_answer_holds_text_reasoning_finish_reason_and_model() -> None:
         "text": "Hi.",
         "reasoning": "Hm.",
         "tool_calls": [],
+        "extras": {},
         "finish_reason": "length",
         "response_model": "gpt-4o-2024",
         "cache_hit": False,
@@ -123,6 +127,8 @@ def test_usage_without_a_total_is_used_all_the_same() -> None:
         (Seat(model="openai/a"), USAGE, 5.0, 5.0, "litellm"),
         (Seat(model="openai/a"), USAGE, 0.0, 0.0, "litellm"),
         (Seat(model="openai/a"), USAGE, None, None, "missing"),
+        (Seat(model="openai/a"), MISSING, 5.0, None, "missing"),
+        (Seat(model="openai/a"), MISSING, None, None, "missing"),
     ],
 )
 def test_price_is_the_seats_own_then_litellms_then_unknown(

@@ -26,6 +26,7 @@ _LONGEST = max(map(len, TAGS.values()))
 _CLOSING = re.compile("|".join(map(re.escape, TAGS.values())))
 _QUOTES = "`'\"“”«»"
 _FENCE = "```"
+_LISTED = frozenset(litellm.model_cost)
 _PLAIN: set[tuple[str, str | None]] = set()
 """Models, with their endpoints, whose answers in this process did not begin inside of thoughts."""
 
@@ -62,10 +63,10 @@ def split_thoughts(text: str) -> Split:
 def speaks_plainly(model: str, api_base: str | None) -> bool:
     """Whether the model's text can be shown as it comes.
 
-    LiteLLM's price list holds models of services, which mark both ends of thoughts. What a server of
-    somebody's own does is seen in its first answer.
+    LiteLLM's price list, before anybody adds to it, holds models of services, which mark both ends of
+    thoughts. What a server of somebody's own does is seen in its first answer.
     """
-    return (model, api_base) in _PLAIN or model in litellm.model_cost or _bare(model) in litellm.model_cost
+    return (model, api_base) in _PLAIN or model in _LISTED or model.partition("/")[2] in _LISTED
 
 
 def learn(model: str, api_base: str | None, *, plainly: bool) -> None:
@@ -168,7 +169,3 @@ def _lone_end(text: str) -> re.Match[str] | None:
 def _beginning_of(tag: str, text: str) -> int:
     """How many characters at the end of a text may be the beginning of the tag."""
     return next((size for size in range(min(len(tag) - 1, len(text)), 0, -1) if text.endswith(tag[:size])), 0)
-
-
-def _bare(model: str) -> str:
-    return model.partition("/")[2]

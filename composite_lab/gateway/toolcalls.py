@@ -28,15 +28,6 @@ class StreamedCall:
         what = {"name": self.name, "input" if self.type == "custom" else "arguments": self.arguments}
         return {**self.fields, "id": self.id, "type": self.type, self.type: what}
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether its arguments are JSON already, so that nothing can follow."""
-        try:
-            json.loads(self.arguments)
-        except ValueError:
-            return False
-        return True
-
 
 @dataclass(frozen=True)
 class CallPiece:
@@ -51,8 +42,9 @@ class CallPiece:
 class StreamedCalls:
     """The tool calls of one streamed answer.
 
-    Servers tell calls apart by index, by id, or by neither: then a name begins a call, if the one before
-    it is whole. `make_id` gives an id to the call at a position whose own is empty or taken.
+    Servers tell calls apart by index, by id, or by neither: then a name begins a call if the one before it
+    is whole. Some repeat id and name with every piece (llama.cpp), so that with an id that came before only
+    a whole call is another one. `make_id` gives an id to the call at a position whose own is empty or taken.
     """
 
     def __init__(self, make_id: Callable[[int], str]) -> None:
@@ -70,7 +62,7 @@ class StreamedCalls:
         fields = {name: value for name, value in dumped.items() if name not in _CALL and value is not None}
         index = dumped.get("index") or 0
         call = self._at.get(index)
-        begins = call is None or _is_another(call, given_id, name)
+        begins = call is None or _is_another(call, given_id, name, arguments)
         if call is None or begins:
             call = self._begin(given_id, kind, name)
             self._at[index] = call
@@ -109,7 +101,20 @@ def id_maker(messages: Sequence[Any], choice: int) -> Callable[[int], str]:
     return make_id
 
 
-def _is_another(call: StreamedCall, given_id: str, name: str) -> bool:
+def _is_another(call: StreamedCall, given_id: str, name: str, arguments: str) -> bool:
     if given_id and call.given_id and given_id != call.given_id:
         return True
-    return bool(name) and (name != call.name or call.is_whole)
+    if not name:
+        return False
+    if name != call.name:
+        return True
+    return _is_whole(call.arguments) and (not given_id or _is_whole(arguments))
+
+
+def _is_whole(arguments: str) -> bool:
+    """Whether arguments are JSON already, so that nothing can follow."""
+    try:
+        json.loads(arguments)
+    except ValueError:
+        return False
+    return True

@@ -200,10 +200,10 @@ class Behaviour:
     )
     tool_pieces: str | None = option(
         None,
-        one_of("whole"),
+        one_of("whole", "repeated"),
         "whole",
-        "A streamed tool call comes in one piece, like Ollama's; with tool_ids=none or tool_index it always "
-        "does.",
+        "whole: a streamed tool call comes in one piece, like Ollama's; with tool_ids=none or tool_index it "
+        "always does. repeated: id and name come with every piece, the last one empty, like llama.cpp's.",
     )
     finish: str | None = option(
         None,

@@ -93,6 +93,10 @@ def _deltas(call: ChatCall, answer: Choice) -> Iterator[dict[str, Any]]:
 
 def _call_pieces(call: ChatCall, asked: ToolCall) -> Iterator[dict[str, Any]]:
     behaviour = call.behaviour
+    if behaviour.tool_pieces == "repeated":
+        for piece in [*pieces(call, asked.arguments), ""]:
+            yield tool_call(asked, piece)
+        return
     # Without an id or an index of its own, nothing would tell whose a further piece is.
     if behaviour.tool_pieces or behaviour.tool_index or behaviour.tool_ids == "none":
         yield tool_call(asked, asked.arguments)

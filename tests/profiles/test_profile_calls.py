@@ -53,7 +53,7 @@ def test_a_date_is_read_as_the_text_that_it_is_written_as(example: Example) -> N
 
 def test_a_profile_in_a_profile_leaves_its_calls_as_children(example: Example) -> None:
     local, hosted = example
-    trace = lab.trace_of(ask("careful", repairs=0))
+    trace = lab.trace_of(ask("careful", repairs=0, self_review=True))  # of two, to rank both
     assert trace.strategy == "council"
     # Opinion, review and synthesis of the profile inside: three times its three calls.
     assert local.stats().by_model == {"qwen": 6}

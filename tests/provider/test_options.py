@@ -32,6 +32,7 @@ VALUES: dict[str, Any] = {
     "max_concurrency": 3,
     "retries": 1,
     "on_final_failure": "best",
+    "reasoning": "full",
     "proposers": ["openai/p"],
     "layers": 2,
     "samples": 2,

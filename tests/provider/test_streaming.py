@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import litellm
@@ -13,6 +14,11 @@ from composite_lab.testing import FakeServer
 
 ASK = [{"role": "user", "content": "Why is the sky dark at night?"}]
 MODEL = "composite/moa/openai/a"
+
+
+def untimed(reasoning: str) -> str:
+    """A text of the stages as it is in every run: without seconds, and without the end's white space."""
+    return re.sub(r"\d+\.\d s", "- s", reasoning).strip()
 
 
 def read(stream: Any) -> list[Any]:
@@ -41,13 +47,16 @@ def test_reasoning_comes_stage_by_stage_then_the_answer_then_the_end(
     _, chunks = chunks_of(way, model="composite/council/openai/a", messages=ASK, **endpoint)
     deltas = [chunk.choices[0].delta for chunk in chunks]
     reasoning = [delta.reasoning_content for delta in deltas if getattr(delta, "reasoning_content", None)]
-    assert [text.splitlines()[0] for text in reasoning] == [
-        "## Opinions: 3 of 3 answered",
-        "## Review: 3 of 3 answered",
-    ]
-    first_text = next(number for number, delta in enumerate(deltas) if delta.content)
-    last_reasoning = max(number for number, d in enumerate(deltas) if getattr(d, "reasoning_content", None))
-    assert last_reasoning < first_text
+    headings = ["Opinions: 3 of 3 answered · 360 tokens", "Review: 3 of 3 answered · 360 tokens"]
+    headings += ["Standings by borda", "Synthesis: 1 of 1 answered · 120 tokens", "Total: 7 calls, 0 failed"]
+    told = [text.strip().splitlines()[0] for text in reasoning]
+    assert [text.startswith(f"## {heading}") for text, heading in zip(told, headings, strict=True)] == [
+        True
+    ] * 5, told
+    texts = [number for number, delta in enumerate(deltas) if delta.content]
+    thoughts = [number for number, d in enumerate(deltas) if getattr(d, "reasoning_content", None)]
+    assert max(thoughts[:3]) < min(texts)
+    assert max(texts) < min(thoughts[3:])
     assert sum(bool(delta.content) for delta in deltas) > 1
     assert [chunk.choices[0].finish_reason for chunk in chunks].count("stop") == 1
     assert chunks[-1].choices[0].finish_reason == "stop"
@@ -65,7 +74,8 @@ def test_a_stream_adds_up_to_the_plain_answer(
     stream, chunks = chunks_of(way, model=model, messages=ASK, **endpoint)
     built = litellm.stream_chunk_builder(chunks)
     assert built.choices[0].message.content == plain.choices[0].message.content
-    assert built.choices[0].message.reasoning_content.strip() == plain.choices[0].message.reasoning_content
+    told = plain.choices[0].message.reasoning_content
+    assert untimed(built.choices[0].message.reasoning_content) == untimed(told)
     assert built.usage.total_tokens == plain.usage.total_tokens == 4 * 120
     assert built.usage.prompt_tokens_details.cached_tokens == 40
     assert built.choices[0].message.provider_specific_fields["composite"]["calls"] == 4
@@ -105,9 +115,10 @@ def test_the_final_models_own_reasoning_has_a_section_of_its_own(endpoint: dict[
     request = {"model": "composite/moa/openai/a+reasoning", "messages": ASK, **endpoint}
     heading = "## Reasoning of the aggregator, openai/a+reasoning"
     plain = litellm.completion(**request)
-    assert plain.choices[0].message.reasoning_content.count(heading) == 1
+    told = plain.choices[0].message.reasoning_content
+    assert told.count(heading) == 1
     built = litellm.stream_chunk_builder(list(litellm.completion(stream=True, **request)))
-    assert built.choices[0].message.reasoning_content.strip() == plain.choices[0].message.reasoning_content
+    assert untimed(built.choices[0].message.reasoning_content) == untimed(told)
 
 
 def test_an_error_before_the_first_chunk_has_its_own_class(

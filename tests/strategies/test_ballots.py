@@ -151,12 +151,11 @@ def test_every_ballot_leads_back_to_the_exact_texts_that_its_reviewer_was_shown(
         for call_id in ballot.call_ids:
             call = calls[call_id]
             assert (call.stage, call.seat) == ("review", ballot.reviewer)
-            texts = [
-                part["text"]
+            shown = [
+                (found[3], found[4])
                 for message in call.messages
-                for part in (message["content"] if isinstance(message["content"], list) else [])
+                for found in BLOCK.finditer(message["content"])
             ]
-            shown = [(found[3], found[4]) for text in texts for found in BLOCK.finditer(text)]
             assert shown == [
                 (name, answers[member]) for name, member in zip(ballot.labels, ballot.members, strict=True)
             ]

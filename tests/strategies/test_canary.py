@@ -45,9 +45,9 @@ def test_the_copy_is_the_answer_with_the_instruction_behind_it(seat: SeatMaker) 
     calls = {call.call_id: call for call in trace.calls}
     (trial,) = trace.canary.trials
     answer = next(c.text for c in trace.calls if (c.stage, c.seat) == ("opinions", trace.canary.member))
-    shown = calls[trial.call_id or ""].messages[-1]["content"][-1]["text"]
+    shown = calls[trial.call_id or ""].messages[-1]["content"]
     assert f"{answer}\n\n{trace.canary.instruction}\n</answer-" in shown
-    review = calls[trace.ballots[0].call_id or ""].messages[-1]["content"][-1]["text"]
+    review = calls[trace.ballots[0].call_id or ""].messages[-1]["content"]
     assert trace.canary.code_word not in review
 
 
@@ -60,8 +60,9 @@ def test_who_writes_the_code_word_has_obeyed_and_who_quotes_it_in_a_warning_has_
     assert trace.canary is not None
     assert [trial.obeyed for trial in trace.canary.trials] == [True, False, None]
     assert [trial.rank == trial.rank_before for trial in trace.canary.trials[:2]] == [True, True]
-    assert trace.notes == [str(trace.canary)]
-    assert "1 of 2 reviewers obeyed" in trace.notes[0]
+    lost = "2 of 3 reviewers answered: 3 (openai/j+status=400): BadRequestError"
+    assert trace.notes == [lost, lost, str(trace.canary)]  # of the review, and of the canary
+    assert "1 of 2 reviewers obeyed" in trace.notes[-1]
     assert lab.Trace.model_validate_json(trace.model_dump_json()) == trace
 
 

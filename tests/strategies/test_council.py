@@ -64,7 +64,7 @@ def test_every_label_on_a_ballot_stands_for_the_text_that_was_shown_under_it(
     opinions = {call.seat: call.text for call in trace.calls if call.stage == "opinions"}
     reviews = {call.call_id: call for call in trace.calls if call.stage == "review"}
     for ballot in trace.ballots:
-        prompt = reviews[ballot.call_id].messages[-1]["content"][-1]["text"]
+        prompt = reviews[ballot.call_id].messages[-1]["content"]
         shown = {found[3]: found[4] for found in BLOCK.finditer(prompt)}
         assert shown == {
             name: opinions[member] for name, member in zip(ballot.labels, ballot.members, strict=True)
@@ -96,10 +96,10 @@ def test_labels_mean_the_same_in_every_review_that_the_chairman_reads(
 
 
 def test_the_reasoning_tells_all_reviews_in_the_labels_of_the_standings(seat: SeatMaker) -> None:
-    trace = council(seat, "m0", "m1", "m2", "m3").run(QUESTION).trace
+    trace = council(seat, "m0", "m1", "m2", "m3", reasoning="full").run(QUESTION).trace
     told = trace.reasoning.partition("## Review")[2].split("### reviewer")[1:]
     for ballot, text in zip(trace.ballots, told, strict=True):
-        ranking = re.findall(r"^\d\. (.+)$", text.partition("FINAL RANKING:")[2], re.MULTILINE)
+        ranking = re.findall(r"^> \d\. (.+)$", text.partition("> FINAL RANKING:")[2], re.MULTILINE)
         assert ranking == [label(member) for member in ballot.ranked_members()]
 
 
@@ -126,17 +126,20 @@ def test_without_members_the_chairmans_model_sits_three_times(
 def test_reviewers_of_their_own_see_all_answers_but_their_own(
     fake_openai: FakeServer, seat: SeatMaker
 ) -> None:
-    trace = council(seat, "m0", "m1", reviewers=[seat("judge"), seat("m1")]).run(QUESTION).trace
-    assert [(ballot.reviewer, sorted(ballot.members)) for ballot in trace.ballots] == [(0, [0, 1]), (1, [0])]
+    trace = council(seat, "m0", "m1", "m2", reviewers=[seat("judge"), seat("m1")]).run(QUESTION).trace
+    seen = [(ballot.reviewer, sorted(ballot.members)) for ballot in trace.ballots]
+    assert seen == [(0, [0, 1, 2]), (1, [0, 2])]
     assert [request.model for request in reviews_of(fake_openai)].count("judge") == 1
 
 
 def test_a_failed_member_is_left_out_of_answers_and_reviews(fake_openai: FakeServer, seat: SeatMaker) -> None:
-    trace = council(seat, "m0", "m1+status=400", "m2").run(QUESTION).trace
+    trace = council(seat, "m0", "m1+status=400", "m2", "m3").run(QUESTION).trace
     assert trace.status == "ok"
-    assert [ballot.reviewer for ballot in trace.ballots] == [0, 2]
+    assert [ballot.reviewer for ballot in trace.ballots] == [0, 2, 3]
     assert fake_openai.stats().by_model["m1+status=400"] == 1
-    assert sorted(blocks(fake_openai.requests()[-1], "answer")) == ["Response A", "Response C"]
+    told = blocks(fake_openai.requests()[-1], "answer")
+    assert sorted(told) == ["Response A", "Response C", "Response D"]
+    assert trace.notes == ["3 of 4 members answered: 2 (openai/m1+status=400): BadRequestError"]
 
 
 def test_with_one_opinion_left_the_review_is_skipped_and_the_trace_says_so(
@@ -146,7 +149,10 @@ def test_with_one_opinion_left_the_review_is_skipped_and_the_trace_says_so(
     assert result.text
     assert [call.stage for call in result.trace.calls] == ["opinions"] * 3 + ["synthesis"]
     assert result.trace.degraded
-    assert "only one opinion" in result.trace.notes[0]
+    assert [note.partition(":")[0] for note in result.trace.notes] == [
+        "1 of 3 members answered",
+        "only one opinion came, so there was nothing to review",
+    ]
 
 
 def test_with_no_opinion_left_the_run_fails_naming_every_cause(
@@ -175,7 +181,7 @@ def test_a_review_without_a_usable_ranking_is_no_ballot_but_is_still_read(
 
 
 def test_without_any_usable_ranking_the_trace_is_degraded(seat: SeatMaker) -> None:
-    trace = council(seat, "m0+bad_ranking", "m1+partial_ranking").run(QUESTION).trace
+    trace = council(seat, "m0+bad_ranking", "m1+partial_ranking", "m2+bad_ranking").run(QUESTION).trace
     assert trace.degraded
     assert "no reviewer gave a usable ballot" in trace.notes[0]
 
@@ -209,7 +215,8 @@ def test_the_whole_conversation_reaches_every_stage(fake_openai: FakeServer, sea
     council(seat, "m0", "m1").run(conversation)
     for request in fake_openai.requests():
         assert request.messages[:3] == conversation[:3]
-        assert request.texts[3] == QUESTION
+        assert [message["role"] for message in request.messages] == ["system", "user", "assistant", "user"]
+        assert request.texts[3].partition("\n\n")[0] == QUESTION
 
 
 def test_simulated_models_of_known_accuracy_give_a_checkable_answer(seat: SeatMaker) -> None:

@@ -122,10 +122,10 @@ def test_later_layers_see_the_answers_of_the_layer_before(fake_openai: FakeServe
     assert [len(calls) for calls in rounds] == [2, 2, 2]
     sent = {request.last_user_text for request in fake_openai.requests()}
     for earlier, later in pairwise(rounds):
-        seen = later[0].messages[-1]["content"][-1]["text"]
+        seen = later[0].messages[-1]["content"]
         assert all(call.text in seen for call in earlier)
-        assert any(seen in text for text in sent)
-    first, final = rounds[0][0].text, trace.calls[-1].messages[-1]["content"][-1]["text"]
+        assert seen in sent
+    first, final = rounds[0][0].text, trace.calls[-1].messages[-1]["content"]
     assert first not in final
 
 
@@ -256,14 +256,29 @@ def test_streamed_and_awaited_runs_send_the_same_requests(fake_openai: FakeServe
     }
 
 
+def cut_short(moa: lab.MoA) -> tuple[list[lab.Call], str]:
+    """The calls of the final model, and the text that was shown, of a stream that fails."""
+    shown = ""
+    with pytest.raises(Exception) as caught:  # noqa: PT011, PT012  (LiteLLM's class differs by where the cut is)
+        for event in moa.stream(QUESTION):
+            shown += event.text if isinstance(event, lab.TextDelta) else ""
+    calls = caught.value.trace.calls  # type: ignore[attr-defined]
+    return [call for call in calls if call.stage == "aggregation"], shown
+
+
 def test_a_stream_cut_short_is_not_taken_for_an_answer(seat: SeatMaker) -> None:
-    moa = lab.MoA(aggregator=seat("a+truncate"), proposers=[seat("p")])
-    with pytest.raises(Exception) as caught:  # noqa: PT011  (LiteLLM's class differs by where the cut is)
-        list(moa.stream(QUESTION))
-    last = caught.value.trace.calls[-1]  # type: ignore[attr-defined]
-    assert last.status == "error"
-    assert last.attempt == 0
-    assert last.text
+    # As a proposer the model answers whole, so that its text is known to begin plainly.
+    calls, shown = cut_short(lab.MoA(aggregator=seat("a+truncate"), proposers=[seat("a+truncate")]))
+    assert [(call.status, call.attempt) for call in calls] == [("error", 0)]
+    assert calls[0].text
+    assert calls[0].text == shown
+
+
+def test_a_stream_cut_short_while_its_text_was_held_back_is_asked_for_again(seat: SeatMaker) -> None:
+    calls, shown = cut_short(lab.MoA(aggregator=seat("held+truncate"), proposers=[seat("p")], retries=1))
+    assert [(call.status, call.attempt) for call in calls] == [("error", 0), ("error", 1)]
+    assert all(call.text for call in calls)
+    assert shown == ""
 
 
 def test_unknown_parameters_are_refused_before_any_call(fake_openai: FakeServer, seat: SeatMaker) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from composite_lab import Call, Summary
 from composite_lab.trace.frames import calls_frame
-from composite_lab.trace.summary import critical_path, excerpt, stage_text, summarize, total_cost
+from composite_lab.trace.summary import critical_path, excerpt, summarize, total_cost
 from tests import records
 
 
@@ -58,7 +58,11 @@ def test_cost_is_none_only_when_nothing_is_priced(costs: list[float | None], tot
         ({"cost_usd": 0.0}, 0),
         ({"cost_usd": 0.1}, 0),
         ({"status": "error"}, 0),
+        ({"status": "error", "finish_reason": "content_filter"}, 1),
+        ({"status": "error", "total_tokens": 7}, 1),
+        ({"status": "error", "total_tokens": 7, "cost_usd": 0.1}, 0),
         ({"usage_source": "children"}, 0),
+        ({"usage_source": "children", "status": "error", "finish_reason": "length"}, 0),
         ({"stage": "tool", "role": "tool"}, 0),
     ],
 )
@@ -193,38 +197,6 @@ def test_summary_in_words_tells_known_from_unknown_costs() -> None:
 def test_summary_goes_to_json_and_back() -> None:
     for total in (summary(), summary(call(cost_usd=0.1, total_tokens=3))):
         assert Summary.model_validate_json(total.model_dump_json()) == total
-
-
-def test_stage_text_shows_the_last_attempt_of_each_seat_and_no_error_message() -> None:
-    text = stage_text(
-        "Proposals",
-        [
-            call(seat=0, status="error", error_type="RateLimitError", error_message="secret"),
-            call(seat=0, attempt=1, text=" First. ", seat_name="Ada"),
-            call(seat=1, status="error", error_type="AuthenticationError", error_message="secret"),
-            call(seat=2, status="cancelled"),
-        ],
-    )
-    assert text == (
-        "## Proposals: 1 of 3 answered\n\n"
-        "### proposer 1 · Ada\nFirst.\n\n"
-        "### proposer 2 · openai/a\n(no answer: AuthenticationError)\n\n"
-        "### proposer 3 · openai/a\n(no answer: cancelled)\n\n"
-    )
-
-
-def test_stage_text_tells_the_samples_of_a_seat_apart() -> None:
-    lines = stage_text("Proposals", [call(text="One."), call(sample=1, text="Two.")]).splitlines()
-    headings = [line for line in lines if line.startswith("### ")]
-    assert len(set(headings)) == 2
-    assert all("sample" in heading for heading in headings)
-
-
-def test_stage_text_words_answers_as_it_is_told_to_and_failures_never() -> None:
-    calls = [call(text="Response A wins."), call(seat=1, status="error", error_type="Oops")]
-    text = stage_text("Review", calls, lambda one: (one.text or "").replace("A", "B"))
-    assert "Response B wins." in text
-    assert "(no answer: Oops)" in text
 
 
 @pytest.mark.parametrize(
