@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,8 @@ PACKAGE = Path(composite_lab.__file__).parent
 # room without a floor for each of its modules has them all on one.
 FLOORS = [
     ["errors", "loop", "redaction"],
-    ["seats", "trace.call", "trace.verdict", "trace.summary", "trace.reasoning", "trace.frames", "trace.model",
-     "trace.events", "trace.sink", "trace.otel", "strategies.ranking", "strategies.prompts",
+    ["seats", "trace.call", "trace.verdict", "trace.summary", "trace.reasoning", "trace.frames",
+     "trace.model", "trace.events", "trace.sink", "trace.otel", "strategies.ranking", "strategies.prompts",
      "strategies.parsing", "strategies.ballots", "strategies.rubric", "strategies.forms", "strategies.rules",
      "strategies.kemeny", "strategies.tally", "strategies.agreement", "strategies.orders"],
     ["replies", "gateway.place", "gateway.retrying", "gateway.models", "gateway.memory", "gateway.quiet",
@@ -24,7 +24,8 @@ FLOORS = [
      "gateway.attempt", "gateway.gateway"],
     ["strategies.history", "strategies.conversation"],
     ["tools"],
-    ["strategies.stage", "strategies.run", "strategies.handle", "strategies.base", "strategies.replay"],
+    ["strategies.stage", "strategies.reasoning", "strategies.run", "strategies.handle", "strategies.base",
+     "strategies.replay"],
     ["strategies.review", "strategies.canary", "strategies.verdict"],
     ["strategies.moa", "strategies.council", "strategies.single"],
     ["profiles.document", "profiles.references", "profiles.file", "profiles.registry", "profiles.schema"],
@@ -66,18 +67,19 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Every imported module, also those imported inside of functions; not those for type checkers only."""
-    tree = ast.parse(path.read_text())
+    tree, found = ast.parse(path.read_text()), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
 
 
 def arrows() -> dict[str, set[str]]:

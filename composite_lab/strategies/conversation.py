@@ -46,7 +46,7 @@ def without_tools(messages: list[Message]) -> list[Message]:
     """
     plain: list[Message] = []
     results: list[tuple[str, str]] = []
-    names: dict[Any, str] = {}
+    names: dict[str, str] = {}
 
     def told_results() -> str:
         told = f"{RESULTS}{BETWEEN}{enclose('result', results)}"
@@ -55,7 +55,7 @@ def without_tools(messages: list[Message]) -> list[Message]:
 
     for message in messages:
         if message["role"] in ("tool", "function"):
-            name = message.get("name") or names.get(message.get("tool_call_id"), "a tool")
+            name = message.get("name") or names.get(str(message.get("tool_call_id")), "a tool")
             results.append((name, _text_of(message)))
             continue
         if message["role"] == "user" and results:
@@ -64,7 +64,7 @@ def without_tools(messages: list[Message]) -> list[Message]:
             continue
         if results:
             plain.append({"role": "user", "content": told_results()})
-        names |= {call.get("id"): function_of(call)[0] for call in message.get("tool_calls") or []}
+        names |= {str(call.get("id")): function_of(call)[0] for call in message.get("tool_calls") or []}
         plain.append(_told(message) if message["role"] == "assistant" else message)
     if results:
         plain.append({"role": "user", "content": told_results()})

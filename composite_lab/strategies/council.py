@@ -190,13 +190,13 @@ class Council(Strategy):
                 run.degrade(none)
             else:
                 run.notes.append(none)
-            run.say_lines("Standings: none", [none])
+            run.reasoning.tell_lines("Standings: none", [none])
             return
         run.standings = standings(run.ballots, members, rule=self.rule, weights=weights)
         if not any(each.is_usable and (not weights or weights[each.reviewer]) for each in run.ballots):
             who = "no reviewer of any weight" if weights else "no reviewer"
             run.degrade(f"{who} gave a usable ballot, so there are no standings")
-        run.say_lines(f"Standings by {self.rule}", self._standing_lines(run))
+        run.reasoning.tell_lines(f"Standings by {self.rule}", self._standing_lines(run))
 
     def _standing_lines(self, run: Run) -> list[str]:
         return standing_lines(run.standings, self.rule, weighted=bool(self.reviewer_weights))

@@ -16,6 +16,7 @@ from composite_lab.errors import BudgetExceeded, ConfigError, EmptyAnswer, Quoru
 from composite_lab.gateway import CallFailed, Gateway, Place
 from composite_lab.replies import Reply, read_message
 from composite_lab.strategies.conversation import BETWEEN, Message, asked_on, without_tools
+from composite_lab.strategies.reasoning import ReasoningContent
 from composite_lab.strategies.replay import Recording
 from composite_lab.strategies.stage import Job, causes, cut_stragglers
 from composite_lab.trace import sink
@@ -25,22 +26,12 @@ from composite_lab.trace.events import (
     Failed,
     Observer,
     ReasoningDelta,
-    Section,
-    StageFinished,
     StageStarted,
     TextDelta,
     ToolCallDelta,
 )
-from composite_lab.trace.model import Trace, by_parent, in_stable_order
-from composite_lab.trace.reasoning import (
-    COMPACT_CHARS,
-    END,
-    Wording,
-    lines_section,
-    own_heading,
-    stage_section,
-    totals_section,
-)
+from composite_lab.trace.model import Trace, in_stable_order
+from composite_lab.trace.reasoning import Wording
 from composite_lab.trace.summary import summarize
 from composite_lab.trace.verdict import Verdict
 
@@ -77,12 +68,17 @@ class Run:
     standings: list[Standing] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     degraded: bool = False
-    reasoning: list[str] = field(default_factory=list)
     recording: Recording | None = None
     canary: Canary | None = None
     verdict: Verdict | None = None
     _final_round: int = 0
-    _room: int = COMPACT_CHARS
+
+    @cached_property
+    def reasoning(self) -> ReasoningContent:
+        """What is told as `reasoning_content`."""
+        strategy = self.strategy
+        role, name = strategy.final_role, str(strategy.final_seat)
+        return ReasoningContent(strategy.reasoning, self.emit, streams=self.stream, role=role, name=name)
 
     @cached_property
     def toolless(self) -> list[Message]:
@@ -152,49 +148,15 @@ class Run:
             empty = EmptyAnswer(f"{job.seat} answered without any text: it called tools instead")
         return reply if empty is None else CallFailed(reply.call, empty)
 
-    def _say(self, stage: str, round_: int, wording: Wording | None = None, lead: str = "") -> None:
-        """Add the section of a stage to `reasoning_content`, and tell that the stage has ended."""
-        section = ""
-        if self.strategy.reasoning != "none":
-            below = by_parent(self.gateway.calls)
-            # Calls of a composite that sits here belong to that seat's own answer.
-            calls = in_stable_order(
-                [call for call in below.get(None, []) if (call.stage, call.round) == (stage, round_)]
-            )
-            title = stage.capitalize() if round_ == 0 else f"{stage.capitalize()}, round {round_ + 1}"
-            section = lead + stage_section(
-                title, calls, _descendants(calls, below),
-                detail=self.strategy.reasoning, room=self._room, wording=wording,
-            )  # fmt: skip
-            self._room -= len(section.partition(END)[2])
-        self.reasoning.append(section)
-        self.emit(StageFinished(stage, round_, section))
-
-    def say_lines(self, title: str, lines: Sequence[str]) -> None:
-        """Add a section of lines to `reasoning_content`: a Council's standings."""
-        if self.strategy.reasoning != "none":
-            self._add(lines_section(title, lines))
+    def _say(self, stage: str, round_: int, wording: Wording | None = None) -> None:
+        self.reasoning.tell_stage(stage, round_, self.gateway.calls, wording)
 
     def say_total(self) -> None:
         """Close `reasoning_content` with what the run took."""
-        if self.strategy.reasoning == "none":
-            return
-        calls = self.gateway.calls
-        kind, elapsed_s = self.strategy.kind, self.gateway.elapsed_s()
-        summary = summarize(self.gateway.trace_id, kind, "ok", calls, elapsed_s)
-        self._add(totals_section(summary, calls))
-
-    def _add(self, section: str) -> None:
-        self.reasoning.append(section)
-        self.emit(Section(section))
-
-    def _think(self, text: str, *, begins: bool) -> None:
-        """Add a piece of the final model's own reasoning."""
-        if begins and self.strategy.reasoning != "none":
-            self._add(own_heading(self.strategy.final_role, str(self.strategy.final_seat)))
-        self.reasoning.append(text)
-        if self.stream:
-            self.emit(ReasoningDelta(text))
+        gateway = self.gateway
+        kind, elapsed_s = self.strategy.kind, gateway.elapsed_s()
+        total = summarize(gateway.trace_id, kind, "ok", gateway.calls, elapsed_s)
+        self.reasoning.tell_total(total, gateway.calls)
 
     async def conclude(self, messages: list[Message], fallback: str | None) -> Answer:
         """The final call with the caller's own parameters, streamed when somebody listens.
@@ -279,7 +241,6 @@ class Run:
         Its pieces are told as they come if `held` is given, which takes what has to wait.
         """
         listener = None if held is None else self._listener(held)
-        before = len(self.reasoning)
         try:
             reply = await self.gateway.call(
                 self.strategy.final_seat, messages, place, params, stream=listener
@@ -288,8 +249,8 @@ class Run:
             self._say(place.stage, place.round)
             raise
         if listener is None and reply.call.reasoning:
-            self._think(reply.call.reasoning, begins=True)
-        self._say(place.stage, place.round, lead=END if len(self.reasoning) > before else "")
+            self.reasoning.think(reply.call.reasoning)
+        self._say(place.stage, place.round)
         for note in reply.notes:
             self.degrade(note)
         return reply
@@ -297,13 +258,12 @@ class Run:
     def _listener(self, held: list[Event]) -> Observer:
         """Who hears the pieces of the final answer. Tool calls that are carried out here are held back."""
         holds_calls = self.strategy.tool_executor is not None
-        before = len(self.reasoning)
 
         def listen(event: Event) -> None:
             if holds_calls and isinstance(event, ToolCallDelta):
                 held.append(event)
             elif isinstance(event, ReasoningDelta) and event.choice == 0:
-                self._think(event.text, begins=len(self.reasoning) == before)
+                self.reasoning.think(event.text)
             else:
                 self.emit(event)
 
@@ -326,7 +286,6 @@ class Run:
     def finish(self, *, answer: Answer | None = None, error: BaseException | None = None) -> Trace:
         """The trace of the run as it stands, saved if a sink is on."""
         cancelled = isinstance(error, asyncio.CancelledError)
-        reasoning = "".join(self.reasoning)
         message = answer.message if answer else {}
         calls = self.gateway.calls
         self.gateway.hand_calls_up(calls)
@@ -343,7 +302,7 @@ class Run:
             config=self.strategy.without_secrets(),
             messages=self.conversation,
             text=message.get("content"),
-            reasoning=reasoning if self.strategy.reasoning == "none" else reasoning.rstrip(),
+            reasoning=self.reasoning.text,
             calls=in_stable_order(calls),
             ballots=self.ballots,
             standings=self.standings,
@@ -357,17 +316,6 @@ class Run:
             except (OSError, ValueError) as fault:  # the answer is paid for: a full disk must not take it
                 warnings.warn(f"the trace was not saved: {type(fault).__name__}: {fault}", stacklevel=2)
         return trace
-
-
-def _descendants(calls: Sequence[Call], below: dict[str | None, list[Call]]) -> list[Call]:
-    """All calls inside of these."""
-    found: list[Call] = []
-    pending = list(calls)
-    while pending:
-        inner = below.get(pending.pop().call_id, [])
-        found += inner
-        pending += inner
-    return found
 
 
 def _tool_text(call: Call) -> str:

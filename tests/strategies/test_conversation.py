@@ -295,7 +295,7 @@ def said(message: dict[str, Any]) -> dict[str, Any]:
             {"content": "", "tool_calls": [TOOL_CALL, CUSTOM_CALL]},
             "[called look_up with {}]\n[called run_code with print(1)\n]",
         ),
-        ({"tool_calls": [{"function": {"name": "look_up", "arguments": {"a": "ü"}}}]}, '[called look_up with {"a": "ü"}]'),
+        ({"tool_calls": [{"function": {"name": "f", "arguments": {"a": "ü"}}}]}, '[called f with {"a": "ü"}]'),
         ({"function_call": {"name": "look_up", "arguments": "{}"}}, "[called look_up with {}]"),
         ({"refusal": "I will not."}, "I will not."),
         ({"content": [{"type": "refusal", "refusal": "I will not."}], "tool_calls": [TOOL_CALL]},

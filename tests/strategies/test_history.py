@@ -186,6 +186,7 @@ def test_other_models_read_what_was_said_without_thoughts(content: Any, read: An
 def test_calls_names_and_what_the_caller_says_of_a_message_are_read_by_all() -> None:
     message = assistant(
         tool_calls=[{"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
-        function_call={"name": "f"}, refusal="No.", audio={"id": "a"}, name="ada", cache_control={"type": "x"},
+        function_call={"name": "f"}, refusal="No.", audio={"id": "a"}, name="ada",
+        cache_control={"type": "x"},
     )  # fmt: skip
     assert without_thoughts(message) == message
