@@ -5,6 +5,7 @@ from composite_lab.gateway.models import (
     check_final_params,
     check_taken,
     is_litellms_own,
+    is_providers_reasoning,
     provider_of,
     recordable,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "check_final_params",
     "check_taken",
     "is_litellms_own",
+    "is_providers_reasoning",
     "provider_of",
     "recordable",
 ]

@@ -58,16 +58,25 @@ def is_litellms_own(name: str) -> bool:
     return name in _litellms_own()
 
 
-def check_final_params(params: Iterable[str], options: Iterable[str], foreign: Iterable[str] = ()) -> None:
+def is_providers_reasoning(name: str, value: Any) -> bool:
+    """Whether this is the object `reasoning` of OpenRouter and the Responses API, and no option of ours."""
+    return name == "reasoning" and isinstance(value, Mapping)
+
+
+def check_final_params(
+    params: Mapping[str, Any], options: Iterable[str], foreign: Iterable[str] = ()
+) -> None:
     """Raise `ConfigError` for a name that looks like a misspelt option of the strategy or parameter.
 
     Also for one of `foreign`, the options of other strategies. Any other name goes to the final model, as
     LiteLLM hands what it does not know to the provider.
     """
     options = list(options)
-    for name in params:
-        if name in FINAL_PARAMS or is_litellms_own(name):
+    for name, value in params.items():
+        if name in FINAL_PARAMS or is_litellms_own(name) or is_providers_reasoning(name, value):
             continue
+        if name in options:
+            raise ConfigError(f"{name!r} is an option of the strategy, not of one question: state it there")
         near = get_close_matches(name, options, n=1, cutoff=_NEAR_OPTION)
         near += get_close_matches(name, FINAL_PARAMS, n=1, cutoff=_NEAR_PARAM)
         if near or name in foreign:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from composite_lab.errors import ConfigError
-from composite_lab.gateway import check_final_params, is_litellms_own
+from composite_lab.gateway import check_final_params, is_litellms_own, is_providers_reasoning
 from composite_lab.profiles import STRATEGIES, profile
 from composite_lab.provider.parameters import as_given
 from composite_lab.provider.remote import check_client, client_options
@@ -86,7 +86,7 @@ def read_request(request: Mapping[str, Any]) -> Order:
         if name in target:
             raise ConfigError(f"{name} is given twice, also as {spelling}: keep one")
         target[name] = value
-    check_final_params(params.get("extra_body") or (), chosen.model_fields if chosen else ())
+    check_final_params(params.get("extra_body") or {}, chosen.model_fields if chosen else ())
     trace = options.pop(TRACE, "totals")
     if trace not in ("totals", "full"):
         raise ConfigError(f'trace must be "totals" or "full", not {trace!r}')
@@ -100,8 +100,7 @@ def read_request(request: Mapping[str, Any]) -> Order:
 
 
 def _is_option(chosen: type[Strategy], name: str, value: Any) -> bool:
-    # OpenRouter and the Responses API have a parameter of the same name, which is an object.
-    return name in chosen.model_fields and not (name == "reasoning" and not isinstance(value, str))
+    return name in chosen.model_fields and not is_providers_reasoning(name, value)
 
 
 def _bounded(strategy: Strategy, timeout: Any) -> Strategy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import litellm
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -179,3 +180,9 @@ def test_whether_a_model_of_somebodys_own_speaks_plainly_is_learnt_at_each_endpo
     learn(model, here, plainly=False)
     assert not speaks_plainly(model, here)
     learn(model, here, plainly=False)  # nothing to forget
+
+
+def test_a_price_of_ones_own_says_nothing_about_how_a_model_speaks() -> None:
+    price = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "litellm_provider": "openai"}
+    litellm.register_model({"openai/priced-thoughts": {**price, "mode": "chat"}})
+    assert not speaks_plainly("openai/priced-thoughts", None)

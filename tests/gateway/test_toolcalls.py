@@ -98,9 +98,9 @@ TWO = [("x", "f", WANTS_A), ("y", "g", WANTS_B)]
             id="the id again in every piece",
         ),
         pytest.param(
-            [piece("", "f", "x"), *(piece(half, "f", "x") for half in HALVES)],
+            [*(piece(part, "f", "x") for part in ("", *HALVES, ""))],
             [("x", "f", WANTS_A)],
-            id="the id and the name again in every piece",
+            id="the id and the name again in every piece, also in an empty last one",
         ),
         pytest.param(
             [piece("", "f"), *(piece(half, "f") for half in HALVES)],

@@ -36,7 +36,8 @@ TEXT_PERSONALITIES = [
 TOOL_PERSONALITIES = [
     "", "+strings_only", "+strict_roles=mistral", "+strict_roles=llama", "+strict_ids", "+needs_reasoning",
     "+needs_signatures", "+tool_ids=none", "+tool_ids=empty", "+tool_ids=same", "+tool_index=zero",
-    "+tool_index=none", "+tool_pieces=whole", "+tool_pieces=repeated", "+tool_ids=same+tool_index=zero", "+reasoning", "+usage=none",
+    "+tool_index=none", "+tool_pieces=whole", "+tool_pieces=repeated",
+    "+tool_ids=same+tool_index=zero", "+reasoning", "+usage=none",
 ]  # fmt: skip
 EMPTY = ("+think=unclosed", "+refusal", "+finish=length", "+finish=content_filter", "+empty")
 """Personalities that nobody can build on, so they do not propose here."""

@@ -33,12 +33,12 @@ VALUES: dict[str, Any] = {
     "retries": 1,
     "on_final_failure": "best",
     "reasoning": "full",
-    "proposers": ["openai/p"],
+    "proposers": ["openai/priced-p"],
     "layers": 2,
     "samples": 2,
     "min_proposals": 1,
-    "members": ["openai/m", "openai/n"],
-    "reviewers": ["openai/r"],
+    "members": ["openai/priced-m", "openai/priced-n"],
+    "reviewers": ["openai/priced-r"],
     "min_members": 2,
     "shuffle_seed": 5,
     "self_review": True,
@@ -65,11 +65,11 @@ def test_no_option_has_a_name_that_litellm_keeps_or_that_belongs_to_the_final_ca
 @pytest.mark.parametrize("strategy", [lab.MoA, lab.Council])
 def test_every_option_arrives(fake_openai: FakeServer, endpoint: dict[str, str], strategy: Any) -> None:
     prices = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "litellm_provider": "openai"}
-    litellm.register_model({f"openai/{name}": {**prices, "mode": "chat"} for name in "apmnr"})
+    litellm.register_model({f"openai/priced-{name}": {**prices, "mode": "chat"} for name in "apmnr"})
     names = set(strategy.model_fields) - {strategy.final_role, "prompts"}
     options = {name: VALUES[name] for name in names} | {"prompts": PROMPTS[strategy.kind]}
     response = litellm.completion(
-        model=f"composite/{strategy.kind}/openai/a", messages=ASK, **options, **endpoint
+        model=f"composite/{strategy.kind}/openai/priced-a", messages=ASK, **options, **endpoint
     )
     config = lab.trace_of(response).config
     for name, value in options.items():

@@ -295,7 +295,8 @@ def said(message: dict[str, Any]) -> dict[str, Any]:
             {"content": "", "tool_calls": [TOOL_CALL, CUSTOM_CALL]},
             "[called look_up with {}]\n[called run_code with print(1)\n]",
         ),
-        ({"tool_calls": [{"function": {"name": "f", "arguments": {"a": "ü"}}}]}, '[called f with {"a": "ü"}]'),
+        ({"tool_calls": [{"function": {"name": "f", "arguments": {"a": "ü"}}}]},
+         '[called f with {"a": "ü"}]'),
         ({"function_call": {"name": "look_up", "arguments": "{}"}}, "[called look_up with {}]"),
         ({"refusal": "I will not."}, "I will not."),
         ({"content": [{"type": "refusal", "refusal": "I will not."}], "tool_calls": [TOOL_CALL]},
@@ -318,13 +319,29 @@ def test_models_without_tools_read_what_an_assistant_said_and_nothing_else(
     }
 
 
-def test_results_of_custom_tools_are_told_under_the_names_of_their_tools() -> None:
-    called = {"role": "assistant", "tool_calls": [TOOL_CALL, CUSTOM_CALL]}
+@pytest.mark.parametrize("kind", ["in one message", "in two messages", "in two turns"])
+def test_results_are_told_under_the_names_of_the_tools_that_were_called(kind: str) -> None:
+    first, second, both = (
+        {"role": "assistant", "tool_calls": calls}
+        for calls in ([TOOL_CALL], [CUSTOM_CALL], [TOOL_CALL, CUSTOM_CALL])
+    )
+    called = {
+        "in one message": [both],
+        "in two messages": [first, second],
+        "in two turns": [first, ASKED, second],
+    }
     results = [
-        {"role": "tool", "tool_call_id": f"call_{number}", "content": str(number)} for number in (1, 2)
+        {"role": "tool", "tool_call_id": f"call_{number}", "content": f"{number}"} for number in (2, 1)
     ]
-    labelled = enclose("result", [("look_up", "1"), ("run_code", "2")])
-    assert without_tools([called, *results])[1] == {"role": "user", "content": f"{RESULTS}\n\n{labelled}"}
+    labelled = enclose("result", [("run_code", "2"), ("look_up", "1")])
+    plain = without_tools([*called[kind], *results])
+    assert plain[-1] == {"role": "user", "content": f"{RESULTS}\n\n{labelled}"}
+
+
+def test_a_result_says_itself_which_tool_it_is_of_or_is_of_a_tool() -> None:
+    results = [{"role": "function", "name": "add", "content": "5"}, {"role": "tool", "content": "6"}]
+    labelled = enclose("result", [("add", "5"), ("a tool", "6")])
+    assert without_tools(results) == [{"role": "user", "content": f"{RESULTS}\n\n{labelled}"}]
 
 
 def test_conversation_without_tools_is_left_as_it_is() -> None:

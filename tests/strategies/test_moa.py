@@ -267,12 +267,8 @@ def cut_short(moa: lab.MoA) -> tuple[list[lab.Call], str]:
 
 
 def test_a_stream_cut_short_is_not_taken_for_an_answer(seat: SeatMaker) -> None:
-    # A model of LiteLLM's price list is known not to begin inside of thoughts, so its text comes at once.
-    prices = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
-    litellm.register_model(
-        {"openai/known+truncate": {**prices, "litellm_provider": "openai", "mode": "chat"}}
-    )
-    calls, shown = cut_short(lab.MoA(aggregator=seat("known+truncate"), proposers=[seat("p")]))
+    # A server that tells thoughts apart leaves none in the text, which is then told as it comes.
+    calls, shown = cut_short(lab.MoA(aggregator=seat("a+reasoning+truncate"), proposers=[seat("p")]))
     assert [(call.status, call.attempt) for call in calls] == [("error", 0)]
     assert calls[0].text
     assert calls[0].text == shown
