@@ -42,6 +42,8 @@ TOOL_PERSONALITIES = [
 EMPTY = ("+think=unclosed", "+refusal", "+finish=length", "+finish=content_filter", "+empty")
 """Personalities that nobody can build on, so they do not propose here."""
 
+THOUGHT = "A greeting, it seems."
+"""What the final model thought in an earlier turn, which no other model is to read."""
 CALL = {"id": "call00001", "type": "function", "function": {"name": "look_up", "arguments": '{"x": 1}'}}
 HISTORIES: dict[str, list[dict[str, Any]]] = {
     "question": [{"role": "user", "content": "What is 2 + 2?"}],
@@ -60,7 +62,7 @@ HISTORIES: dict[str, list[dict[str, Any]]] = {
     ],
     "no system": [
         {"role": "user", "content": "Hello."},
-        {"role": "assistant", "content": "<think>A greeting.</think>Hello!"},
+        {"role": "assistant", "content": f"<think>{THOUGHT}</think>Hello!"},
         {"role": "user", "content": "What is 2 + 2?"},
     ],
     "tool round": [
@@ -120,6 +122,8 @@ def check(server: FakeServer, question: Question, way: str) -> None:
     server.reset()
     seen, error = outcome(WAYS[way], question)
     finals = [request.body for request in server.requests() if request.model == name]
+    others = [request for request in server.requests() if request.model != name]
+    assert not any(THOUGHT in text for request in others for text in request.texts)
     if expected is None:
         assert seen is None, f"plain LiteLLM: {refused}"
         return
