@@ -12,8 +12,8 @@ from typing import Any
 import litellm
 
 from composite_lab.gateway.tap import details_of
-from composite_lab.gateway.thoughts import Piece, Splitter, split_thoughts
 from composite_lab.gateway.toolcalls import StreamedCalls, id_maker
+from composite_lab.thoughts import Piece, Splitter, split_thoughts
 from composite_lab.trace.events import DetailsDelta, Event, ReasoningDelta, TextDelta, ToolCallDelta
 
 _MESSAGE = {

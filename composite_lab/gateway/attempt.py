@@ -19,9 +19,9 @@ from composite_lab.gateway.memory import Remembered, Request
 from composite_lab.gateway.mending import mend
 from composite_lab.gateway.models import cost_of, provider_of, recordable
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing
+from composite_lab.gateway.plainness import learn, speaks_plainly
 from composite_lab.gateway.quiet import let_worker_go
 from composite_lab.gateway.tap import Tap
-from composite_lab.gateway.thoughts import learn, speaks_plainly
 from composite_lab.redaction import printable
 from composite_lab.replies import Reply, emptiness, price, read_answer, read_usage
 from composite_lab.seats import reveal

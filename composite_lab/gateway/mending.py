@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from composite_lab.gateway.thoughts import split_thoughts
 from composite_lab.gateway.toolcalls import id_maker, mend_ids
+from composite_lab.thoughts import split_thoughts
 
 
 def mend(response: Any, messages: list[dict[str, Any]]) -> bool:

@@ -53,7 +53,7 @@ TIMED = (
     "trace_id", "call_id", "parent_call_id", "stage", "role", "round", "seat", "sample", "attempt",
     "name", "status", "error_type", "start_offset_s", "latency_s", "time_to_first_token_s",
 )  # fmt: skip
-PRICED = ("stage", "status", "usage_source", "cost_usd")
+PRICED = ("stage", "status", "usage_source", "cost_usd", "finish_reason", "total_tokens")
 COUNTED = (
     "stage", "status", "usage_source", "prompt_tokens", "completion_tokens", "cached_tokens",
     "reasoning_tokens",

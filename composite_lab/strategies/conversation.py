@@ -108,6 +108,11 @@ def _with_text(message: Message, text: str, *, in_front: bool = False) -> Messag
 def _told(message: Message) -> Message:
     """An assistant's message for a model that has neither its tools nor its thoughts."""
     plain = without_thoughts(message)
+    if isinstance(plain.get("content"), list):
+        plain["content"] = [
+            {"type": "text", "text": part["refusal"]} if part.get("type") == "refusal" else part
+            for part in plain["content"]
+        ]
     calls = plain.pop("tool_calls", None) or []
     functions = [function_of(call) for call in calls]
     if "function_call" in plain:

@@ -227,7 +227,7 @@ class Council(Strategy):
             prompt = f"{prompt}\n\n{choosing.prompt}"
         messages = with_material(run.conversation, prompt)
         answer = await run.conclude(messages, fallback=opinions[best].text)
-        return answer if choosing is None else await choosing.settle(run, answer, messages, opinions)
+        return answer if choosing is None else await choosing.settle(run, answer, opinions)
 
     @property
     def _choosing(self) -> Choosing | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from composite_lab.gateway.thoughts import split_thoughts
+from composite_lab.thoughts import split_thoughts
 from composite_lab.trace.reasoning import own_reasoning
 
 MARKER = "composite"
@@ -28,12 +29,10 @@ def without_own_words(message: dict[str, Any]) -> dict[str, Any]:
     fields = cleaned.get("provider_specific_fields")
     if isinstance(fields, dict):
         others = {name: value for name, value in fields.items() if name != MARKER and value is not None}
-        cleaned["provider_specific_fields"] = others
-    for name in (*THOUGHTS, "provider_specific_fields"):
-        if name in cleaned:
-            cleaned[name] = _own(cleaned[name])
-            if not cleaned[name]:
-                del cleaned[name]
+        cleaned["provider_specific_fields"] = _cleaned(others, others)
+    cleaned = _cleaned(cleaned, THOUGHTS)
+    if not cleaned.get("provider_specific_fields", True):
+        del cleaned["provider_specific_fields"]
     content = cleaned.get("content")
     if isinstance(content, str):
         thoughts, said = split_thoughts(content)
@@ -58,6 +57,12 @@ def without_thoughts(message: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
+def _cleaned(fields: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The fields with our texts replaced in those of these names, without those that held nothing else."""
+    owned = {name: _own(value) if name in names else value for name, value in fields.items()}
+    return {name: value for name, value in owned.items() if value or value == fields[name]}
+
+
 def _own(value: Any) -> Any:
     """The value with every text of ours in it replaced by the model's own part; None where none is left."""
     if isinstance(value, str):
@@ -68,7 +73,8 @@ def _own(value: Any) -> Any:
         return [own for item, own in kept if own or own == item]
     if isinstance(value, dict):
         owned = {name: _own(item) for name, item in value.items()}
-        if any(own is None and value[name] is not None for name, own in owned.items()):
+        gone = [name for name, own in owned.items() if value[name] and not own]
+        if any(owned[name] is None for name in gone) or (gone and not owned.get("encrypted_content")):
             return None  # a block whose text was ours alone
         return owned
     return value

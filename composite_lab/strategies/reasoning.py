@@ -64,7 +64,9 @@ class ReasoningContent:
     def tell_lines(self, title: str, lines: Sequence[str]) -> None:
         """Add a section of lines: a Council's standings."""
         if self._detail != "none":
-            self._tell(lines_section(title, lines))
+            section = lines_section(title, lines, room=self._room)
+            self._room -= len(section.partition(END)[2])
+            self._tell(section)
 
     def tell_total(self, summary: Summary, calls: Sequence[Call]) -> None:
         """Close with what the whole run took."""

@@ -72,6 +72,7 @@ class Run:
     canary: Canary | None = None
     verdict: Verdict | None = None
     _final_round: int = 0
+    _asked: list[Message] = field(default_factory=list)
 
     @cached_property
     def reasoning(self) -> ReasoningContent:
@@ -167,7 +168,7 @@ class Run:
         role = self.strategy.final_role
         stand_in = fallback if self.strategy.on_final_failure == "best" else None
         try:
-            reply, message = await self._converse(messages, stream=self.stream)
+            reply, message, self._asked = await self._converse(messages, stream=self.stream)
         except CallFailed as failure:
             if stand_in is None:
                 raise
@@ -184,14 +185,14 @@ class Run:
             self.emit(TextDelta(fallback))
         return Answer({"role": "assistant", "content": fallback}, None)
 
-    async def conclude_again(self, answer: Answer, messages: list[Message], prompt: str) -> Answer:
+    async def conclude_again(self, answer: Answer, prompt: str) -> Answer:
         """The final model's answer with what it adds when it is asked on with `prompt`.
 
-        `messages` is what it was asked before. The addition goes out whole, behind the answer, once it is
-        there: so a stream and the answer's content are the same text.
+        It is shown what it was asked before, rounds of tools included. The addition goes out whole, behind
+        the answer, once it is there: so a stream and the answer's content are the same text.
         """
         try:
-            reply, _ = await self._converse(asked_on(messages, answer.text, prompt), stream=False)
+            reply, _, _ = await self._converse(asked_on(self._asked, answer.text, prompt), stream=False)
         except (CallFailed, BudgetExceeded, ToolLoopError) as fault:  # what is there is paid for
             why = fault.call.error_type if isinstance(fault, CallFailed) else type(fault).__name__
             self.degrade(f"asked again, the {self.strategy.final_role} failed ({why})")
@@ -203,7 +204,10 @@ class Run:
         reply.response.choices[0].message.content = f"{answer.text}{BETWEEN}{reply.text}"
         return Answer(read_message(reply.response), reply.response)
 
-    async def _converse(self, messages: list[Message], *, stream: bool) -> tuple[Reply, Message]:
+    async def _converse(
+        self, messages: list[Message], *, stream: bool
+    ) -> tuple[Reply, Message, list[Message]]:
+        """The final model's last reply, its message, and all that it was shown for it."""
         strategy, params = self.strategy, self.params
         for round_ in count():
             place = Place(strategy.final_stage, strategy.final_role, self._final_round)
@@ -214,14 +218,14 @@ class Run:
             message = read_message(reply.response)
             calls = message.get("tool_calls")
             if not calls or strategy.tool_executor is None:
-                return reply, message
+                return reply, message, messages
             if round_ == strategy.max_tool_iterations:
                 if strategy.on_tool_limit == "last":
                     rounds = "1 round" if round_ == 1 else f"{round_} rounds"
                     self.degrade(f"the {strategy.final_role} still asked for tools after {rounds}")
                     for event in held:
                         self.emit(event)
-                    return reply, message
+                    return reply, message, messages
                 limit = f"max_tool_iterations={round_}"
                 rounds = "round" if round_ == 1 else "rounds"
                 raise ToolLoopError(f"the {strategy.final_role} still asked for tools after {limit} {rounds}")

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from composite_lab.replies import Reply
 from composite_lab.strategies.ballots.jsontext import Pairs, folded, json_values
 from composite_lab.strategies.ballots.quotation import PLAIN, Line, own_lines
-from composite_lab.strategies.conversation import Message
 from composite_lab.strategies.prompts import CouncilPrompts, bullets
 from composite_lab.strategies.run import Answer, Run
 from composite_lab.trace.call import BallotStatus
@@ -88,12 +87,10 @@ class Choosing:
         """What members and chairman are asked besides."""
         return self.prompts.verdict.format(options=bullets(self.options))
 
-    async def settle(
-        self, run: Run, answer: Answer, messages: list[Message], opinions: Mapping[int, Reply]
-    ) -> Answer:
+    async def settle(self, run: Run, answer: Answer, opinions: Mapping[int, Reply]) -> Answer:
         """The answer with a choice in it that can be read, if one can be had; the run gets the verdict.
 
-        `messages` is what the chairman was asked. It is asked again, `repairs` times at most.
+        The chairman is asked again, `repairs` times at most.
         """
         found = first = read_verdict(answer.text, self.options)
         status: BallotStatus = found.status
@@ -109,7 +106,7 @@ class Choosing:
                 prompt = self.prompts.repair_verdict.format(
                     options=bullets(self.options), problem=found.problem
                 )
-                answer = await run.conclude_again(answer, messages, prompt)
+                answer = await run.conclude_again(answer, prompt)
                 found = read_verdict(answer.text, self.options)
                 status = "repaired" if found.status == "valid" else found.status
         if found.choice is None and not answer.message.get("tool_calls"):

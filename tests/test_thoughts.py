@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from composite_lab.gateway.thoughts import TAGS, Piece, Split, Splitter, learn, speaks_plainly, split_thoughts
+from composite_lab.gateway.plainness import learn, speaks_plainly
+from composite_lab.thoughts import TAGS, Piece, Split, Splitter, split_thoughts
 
 FENCED = "```\na</think>b\n```\n"
 
@@ -64,8 +65,10 @@ def test_thoughts_end_at_the_tag_of_the_kind_that_opened_them(opening: str, clos
             (f"It ends at {left}</think>{right}.", None, f"It ends at {left}</think>{right}.")
             for left, right in ("``", "''", '""', "“”", "«»")
         ),
-        ("It ends at `</think> or so.", None, "It ends at `</think> or so."),
-        ("It ends at </think>`.", None, "It ends at </think>`."),
+        # A quote on one side is the end of what is thought, or the beginning of what is said.
+        ('They ask for "four"</think>4', 'They ask for "four"', "4"),
+        ('Four.</think>"4"', "Four.", '"4"'),
+        ('They ask for "four"</think>', 'They ask for "four"', ""),
         (FENCED, None, FENCED),
         ("```\n</think>", None, "```\n</think>"),
     ],
@@ -102,7 +105,8 @@ def partitions(draw: st.DrawFn) -> list[str]:
 
 
 @given(partitions())
-@example(["It ends at a</think>", '"b'])  # whether the tag is quoted shows only with the next character
+@example(['It ends at "</think>', '"b'])  # whether the tag is quoted shows only with the next character
+@example(['It ends at "</think>'])
 @example(["It ends at a", "<", "/thi", "nk>", "`"])
 @example(list("<think>a</think> <think>b</think> c"))
 @example([*"<think>a", "</think", "", ">b"])

@@ -2,7 +2,7 @@
 
 Chat templates of thinking models often open the thoughts in the prompt, so that the answer holds nothing but
 their end. Whether a text begins inside of thoughts is then known only at `</think>`, or at its end. A stream
-of a model that may do so is held back until one of them has come; see `speaks_plainly`.
+of a model that may do so is held back until one of them has come; see `gateway.plainness`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
-
-import litellm
 
 TAGS = {
     "<think>": "</think>",
@@ -24,11 +22,8 @@ TAGS = {
 
 _LONGEST = max(map(len, TAGS.values()))
 _CLOSING = re.compile("|".join(map(re.escape, TAGS.values())))
-_QUOTES = "`'\"“”«»"
+_QUOTES = tuple("`'\"“”«»")
 _FENCE = "```"
-_LISTED = frozenset(litellm.model_cost)
-_PLAIN: set[tuple[str, str | None]] = set()
-"""Models, with their endpoints, whose answers in this process did not begin inside of thoughts."""
 
 
 class Split(NamedTuple):
@@ -60,23 +55,6 @@ def split_thoughts(text: str) -> Split:
     return Split(thoughts if splitter.found else None, said)
 
 
-def speaks_plainly(model: str, api_base: str | None) -> bool:
-    """Whether the model's text can be shown as it comes.
-
-    LiteLLM's price list, before anybody adds to it, holds models of services, which mark both ends of
-    thoughts. What a server of somebody's own does is seen in its first answer.
-    """
-    return (model, api_base) in _PLAIN or model in _LISTED or model.partition("/")[2] in _LISTED
-
-
-def learn(model: str, api_base: str | None, *, plainly: bool) -> None:
-    """Keep in mind how a model's answer began."""
-    if plainly:
-        _PLAIN.add((model, api_base))
-    else:
-        _PLAIN.discard((model, api_base))
-
-
 class Splitter:
     """Splits a text that comes in pieces: `feed` and `finish` give what is certain so far.
 
@@ -96,14 +74,16 @@ class Splitter:
 
     def finish(self) -> Iterator[Piece]:
         """The rest, once no more comes."""
+        if self._state == self._undecided:
+            yield from self._decide(is_whole=True)
         rest, self._held = self._held, []
         inside = self._state == self._inside
         for piece in rest:
-            if piece:
-                yield Piece(inside, piece)
+            yield Piece(inside, piece)
 
     def _at_the_beginning(self, piece: str) -> Iterator[Piece]:
-        self._held.append(piece)
+        if piece:
+            self._held.append(piece)
         text = "".join(self._held)
         start = text.lstrip()
         opening = next((tag for tag in TAGS if start.startswith(tag)), None)
@@ -136,10 +116,12 @@ class Splitter:
 
     def _undecided(self, piece: str) -> Iterator[Piece]:
         self._held.append(piece)
-        if not _CLOSING.search("".join(self._held[-_LONGEST:])):  # no piece is empty, so a tag is in these
-            return
+        if _CLOSING.search("".join(self._held[-_LONGEST:])):  # no piece is empty, so a new tag is in these
+            yield from self._decide(is_whole=False)
+
+    def _decide(self, *, is_whole: bool) -> Iterator[Piece]:
         text = "".join(self._held)
-        end = _lone_end(text)
+        end = _lone_end(text, is_whole=is_whole)
         if end is None:
             return
         self.found = self.found_lone_end = True
@@ -154,13 +136,20 @@ class Splitter:
             yield Piece(False, piece)
 
 
-def _lone_end(text: str) -> re.Match[str] | None:
-    """The first closing tag that ends the thoughts a text begins with."""
+def _lone_end(text: str, *, is_whole: bool) -> re.Match[str] | None:
+    """The first closing tag that ends the thoughts a text begins with.
+
+    Not one that stands between quotes or in a block of code. Behind a quote, what follows decides.
+    """
     openings = {closing: opening for opening, closing in TAGS.items()}
     for match in _CLOSING.finditer(text):
-        before = text[: match.start()]
-        quoted = before[-1:] in _QUOTES if before else False
-        if quoted or text[match.end() : match.end() + 1] in tuple(_QUOTES) or before.count(_FENCE) % 2:
+        before, behind = text[: match.start()], text[match.end() : match.end() + 1]
+        if before[-1:] in _QUOTES:
+            if not (behind or is_whole):
+                return None
+            if behind in _QUOTES:
+                continue
+        if before.count(_FENCE) % 2:
             continue
         return None if openings[match.group()] in before else match
     return None
