@@ -40,15 +40,15 @@ class Piece(NamedTuple):
     text: str
 
 
-def split_thoughts(text: str) -> Split:
+def split_thoughts(text: str, *, plainly: bool = False) -> Split:
     """The thoughts that a text begins with, and the rest; a text without them is left as it is.
 
     Thoughts that never end leave no text. A closing tag alone ends thoughts that were opened in the prompt,
-    unless it is quoted, or opened further up.
+    unless it is quoted, or opened further up, or the text is known to begin `plainly`.
     """
     if "think" not in text.lower() and "<thought>" not in text and "</thought>" not in text:
         return Split(None, text)
-    splitter = Splitter(plainly=False)
+    splitter = Splitter(plainly=plainly)
     pieces = [*splitter.feed(text), *splitter.finish()]
     thoughts = "".join(piece.text for piece in pieces if piece.is_thought)
     said = "".join(piece.text for piece in pieces if not piece.is_thought)

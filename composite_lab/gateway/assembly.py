@@ -118,6 +118,7 @@ class _Choice:
         self.logprobs: dict[str, Any] = {}
         self.finish_reason: str | None = None
         self.began_in_thoughts = self.showed_thoughts = False
+        self._was_trusted = plainly
         self._splitter = Splitter(plainly=plainly)
 
     def take(self, choice: Any) -> list[Event]:
@@ -148,11 +149,12 @@ class _Choice:
 
     def end(self) -> list[Event]:
         events = self._told(self._splitter.finish())
-        thoughts, said = split_thoughts("".join(self.text))
-        if thoughts is not None:
-            self.reasoning.append(thoughts)
-            self.text = [said]
-            self.showed_thoughts = True
+        if self._was_trusted and not self.reasoning:
+            thoughts, said = split_thoughts("".join(self.text))
+            if thoughts is not None:
+                self.reasoning.append(thoughts)
+                self.text = [said]
+                self.showed_thoughts = True
         self.began_in_thoughts = self.showed_thoughts or self._splitter.found_lone_end
         return events
 

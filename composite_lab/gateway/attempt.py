@@ -105,7 +105,10 @@ class Attempt:
             await stream.aclose()
         self._tell_details(assembly, observer)
         self._tell(assembly.end(tap.finish_reasons if tap else None), observer)
-        return assembly.response(usage_was_told=tap is None or tap.usage_was_told)
+        response = assembly.response(usage_was_told=tap is None or tap.usage_was_told)
+        if stream.custom_llm_provider == "cached_response":  # what LiteLLM calls its own cache
+            response._hidden_params["cache_hit"] = True
+        return response
 
     def _note_first_token(self, chunk: Any) -> None:
         if self.first_token_s is None and any(
@@ -189,7 +192,8 @@ class Attempt:
         if self.is_composite:
             facts["usage_source"] = "children"
         else:
-            learn(self.seat.model, self.seat.api_base, plainly=not began_in_thoughts)
+            if facts["text"] or began_in_thoughts:
+                learn(self.seat.model, self.seat.api_base, plainly=not began_in_thoughts)
             usage = read_usage(response)
             if self.tap and not self.tap.reasoning_tokens_were_told:
                 usage |= {"reasoning_tokens": None} if "reasoning_tokens" in usage else {}

@@ -18,11 +18,12 @@ def mend(response: Any, messages: list[dict[str, Any]]) -> bool:
         message = choice.message
         content = message.content
         if isinstance(content, str) and content:
-            thoughts, text = split_thoughts(content)
+            own = vars(message).get("reasoning_content") or ""
+            # Who tells thoughts apart, as LiteLLM does if both ends are marked, leaves none in the text.
+            thoughts, text = split_thoughts(content, plainly=bool(own))
             if thoughts is not None:
                 began_in_thoughts = True
                 message.content = text
-                own = vars(message).get("reasoning_content") or ""
                 message.reasoning_content = f"{own}{thoughts}"
         if message.tool_calls:
             mend_ids(message.tool_calls, id_maker(messages, choice.index))

@@ -185,6 +185,17 @@ def test_samples_stay_distinct_when_litellms_cache_is_on(
     assert again.cost_usd == 0
 
 
+def test_a_streamed_answer_from_litellms_cache_is_told_and_free(
+    fake_openai: FakeServer, seat: SeatMaker, no_litellm_cache: None
+) -> None:
+    litellm.cache = Cache()
+    moa = lab.MoA(aggregator=seat("a", input_cost_per_token=1e-6, output_cost_per_token=1e-6), samples=1)
+    first, again = (list(moa.stream("Why?"))[-1].result for _ in range(2))  # type: ignore[union-attr]
+    assert fake_openai.stats().total == 2
+    assert again.text == first.text
+    assert [(call.cost_usd, call.cost_source) for call in again.trace.calls] == [(0.0, "cache")] * 2
+
+
 def test_the_cache_tells_endpoints_apart(
     fake_openai: FakeServer, seat: SeatMaker, no_litellm_cache: None
 ) -> None:
