@@ -23,6 +23,7 @@ from composite_lab.errors import (
     RunTimeout,
     StoreError,
     ToolLoopError,
+    UnreadableReply,
 )
 from composite_lab.profiles import (
     load_profiles,
@@ -128,6 +129,7 @@ __all__ = [
     "ToolCallDelta",
     "ToolLoopError",
     "Trace",
+    "UnreadableReply",
     "Usage",
     "Verdict",
     "Vote",

@@ -44,6 +44,10 @@ class CallTimeout(CompositeError, TimeoutError):
     """One call took longer than its seat's `timeout_s`."""
 
 
+class UnreadableReply(CompositeError):
+    """A reply arrived, and may be paid for, in a form that nobody can read."""
+
+
 class EmptyAnswer(CompositeError):
     """A seat answered without any text, so that nobody can build on it."""
 

@@ -5,8 +5,10 @@ Works on the response object alone and imports no LiteLLM.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from composite_lab.errors import EmptyAnswer
@@ -14,6 +16,8 @@ from composite_lab.redaction import plain, printable, printable_in
 from composite_lab.seats import Seat
 from composite_lab.trace.call import Call
 
+MOST_TOKENS = 10**9
+"""No reply has more tokens than this; what says so is no count."""
 _ANSWER = {"role", "content", "reasoning_content", "tool_calls"}
 """What of a message has a field of its own in a Call; the rest are its `extras`."""
 
@@ -63,14 +67,21 @@ def read_answer(response: Any, hidden: Mapping[str, Any]) -> dict[str, Any]:
         others = [other.model_dump(exclude_none=True) for other in response.choices[1:]]
         extras["choices"] = printable_in(others)
     return {
-        "text": printable(text) if text else text,
-        "reasoning": printable(reasoning) if reasoning else reasoning,
+        "text": _text(text),
+        "reasoning": _text(reasoning),
         "tool_calls": read_message(response)["tool_calls"] if message.get("tool_calls") else [],
         "extras": extras,
-        "finish_reason": choice.finish_reason if choice else None,
-        "response_model": response.model,
+        "finish_reason": _text(choice.finish_reason) if choice else None,
+        "response_model": _text(response.model),
         "cache_hit": bool(hidden.get("cache_hit")),
     }
+
+
+def _text(value: Any) -> str | None:
+    """A text of a reply; what is none, from a server that keeps to no form, as JSON."""
+    if value is None or isinstance(value, str):
+        return printable(value) if value else value
+    return printable(json.dumps(value, default=str))
 
 
 def _extras(choice: Any) -> dict[str, Any]:
@@ -118,20 +129,36 @@ def _says_something(text: Any, tool_calls: Any, message: Mapping[str, Any]) -> b
 
 
 def read_usage(response: Any) -> dict[str, Any]:
-    """The Call fields that hold token counts; cached and reasoning tokens are part of the others."""
+    """The Call fields that hold token counts; cached and reasoning tokens are part of the others.
+
+    Counts that cannot be (negative, no whole number, more than any model writes) are not told at all.
+    """
     usage = getattr(response, "usage", None)
-    if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
+    prompt, completion = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+    if prompt is None or completion is None or not (prompt or completion):
         return {"usage_source": "missing"}
-    prompt_details = getattr(usage, "prompt_tokens_details", None)
-    completion_details = getattr(usage, "completion_tokens_details", None)
+    total = _count(usage, "total_tokens")
+    cached = _count(getattr(usage, "prompt_tokens_details", None), "cached_tokens")
+    thought = _count(getattr(usage, "completion_tokens_details", None), "reasoning_tokens")
     return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens or usage.prompt_tokens + usage.completion_tokens,
-        "cached_tokens": getattr(prompt_details, "cached_tokens", None),
-        "reasoning_tokens": getattr(completion_details, "reasoning_tokens", None),
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": total or prompt + completion,
+        "cached_tokens": None if cached is None else min(cached, prompt),
+        "reasoning_tokens": None if thought is None else min(thought, completion),
         "usage_source": "provider",
     }
+
+
+def _count(counts: Any, name: str) -> int | None:
+    value = getattr(counts, name, None)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        count = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return count if 0 <= count <= MOST_TOKENS and (isinstance(value, str) or count == value) else None
 
 
 def price(seat: Seat, usage: dict[str, Any], litellm_cost: float | None, cache_hit: bool) -> dict[str, Any]:
@@ -151,6 +178,7 @@ def price(seat: Seat, usage: dict[str, Any], litellm_cost: float | None, cache_h
             + usage["completion_tokens"] * seat.output_cost_per_token
         )
         return {"cost_usd": cost, "cost_source": "user"}
-    if litellm_cost is None or usage["usage_source"] == "missing":  # the price of tokens that nobody counted
+    known = litellm_cost is not None and isfinite(litellm_cost) and litellm_cost >= 0
+    if not known or usage["usage_source"] == "missing":  # the price of tokens that nobody counted
         return {"cost_usd": None, "cost_source": "missing"}
     return {"cost_usd": litellm_cost, "cost_source": "litellm"}

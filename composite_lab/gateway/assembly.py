@@ -11,7 +11,7 @@ from typing import Any
 
 import litellm
 
-from composite_lab.gateway.tap import details_of
+from composite_lab.gateway.tap import details_of, index_of
 from composite_lab.gateway.toolcalls import StreamedCalls, id_maker
 from composite_lab.thoughts import Piece, Splitter, split_thoughts
 from composite_lab.trace.events import DetailsDelta, Event, ReasoningDelta, TextDelta, ToolCallDelta
@@ -72,9 +72,10 @@ class Assembly:
             self._usage = usage
         events: list[Event] = []
         for choice in chunk.choices:
-            events += self._of(choice.index).take(choice)
+            index = index_of(choice)
+            events += self._of(index).take(choice)
             if with_details and (fields := details_of(choice)):
-                events += self.add_details(choice.index, fields)
+                events += self.add_details(index, fields)
         return events
 
     def add_details(self, index: int, fields: Mapping[str, Any]) -> list[Event]:
@@ -139,7 +140,7 @@ class _Choice:
     def add_details(self, fields: Mapping[str, Any]) -> list[Event]:
         for name, value in fields.items():
             if name == "logprobs":
-                _merge(self.logprobs, value)
+                self.logprobs = _joined(name, self.logprobs, value)
             elif name in _MESSAGE:
                 self.details[name] = _joined(name, self.details.get(name), value)
             else:
@@ -198,6 +199,8 @@ def _joined(name: str, before: Any, value: Any) -> Any:
         return before + value if name in _TEXTS else value
     if isinstance(before, list) and isinstance(value, list):
         return _joined_blocks(before, value) if name in _BLOCKS else before + value
+    if before is None:
+        return value
     if isinstance(before, dict) and isinstance(value, dict):
         merged = dict(before)
         _merge(merged, value)
@@ -213,6 +216,8 @@ def _merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
 
 def _joined_blocks(blocks: list[Any], pieces: list[Any]) -> list[Any]:
     """Blocks of thinking with their next pieces: texts, and last the signature."""
+    if not all(isinstance(block, dict) for block in [*blocks, *pieces]):
+        return blocks + pieces
     joined = [dict(block) for block in blocks]
     for piece in pieces:
         last = joined[-1] if joined else {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import litellm
 from litellm.exceptions import Timeout
 
-from composite_lab.errors import CallTimeout, CompositeError, EmptyAnswer
+from composite_lab.errors import CallTimeout, CompositeError, EmptyAnswer, UnreadableReply
 from composite_lab.gateway.assembly import Assembly
 from composite_lab.gateway.memory import Remembered, Request
 from composite_lab.gateway.mending import mend
@@ -30,6 +30,10 @@ from composite_lab.trace.events import Event, Observer
 
 if TYPE_CHECKING:
     from composite_lab.gateway.gateway import Gateway
+
+
+ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading a reply raises that keeps to no form. LiteLLM's own errors are none of these."""
 
 
 class Attempt:
@@ -67,7 +71,7 @@ class Attempt:
         except Exception as error:
             status: Status = "timeout" if isinstance(error, Timeout | TimeoutError) else "error"
             gateway.redact_error(error)
-            raise self._failure(status, error) from None
+            raise self._failure(status, self._readable(error)) from None
         let_worker_go()
         return self._succeed(response)
 
@@ -183,25 +187,47 @@ class Attempt:
             ENCLOSING.reset(token)
 
     def _succeed(self, response: Any) -> Reply:
+        try:
+            facts, notes = self._read(response)
+            call = self._call_of(facts)
+        except Exception as error:  # a form of reply that nobody thought of takes no other call with it
+            fault = self._readable(error)
+            call = self._failed("error", fault, self._paid(response))
+            self.gateway.record(call)
+            raise CallFailed(call, fault, shown=self.shown) from None
+        self.gateway.record(call)
+        return Reply(call, response, notes if call.status == "ok" else ())
+
+    def _readable(self, error: Exception) -> Exception:
+        """The error of a call. One of Python's own means that a reply, or a chunk of it, was odd."""
+        if isinstance(error, CompositeError) or not isinstance(error, ODD):
+            return error
+        said = f"{self.seat} sent a reply that cannot be read: {type(error).__name__}: {error}"
+        return UnreadableReply(self.gateway.redacted(said))
+
+    def _read(self, response: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The fields of the Call, and what is to be told of the answer."""
         facts = self._facts("ok")
-        hidden = response._hidden_params
         began_in_thoughts = (
             self.assembly.began_in_thoughts if self.assembly else mend(response, self.messages)
         )
-        facts |= read_answer(response, hidden)
+        facts |= read_answer(response, response._hidden_params)
         if self.is_composite:
             facts["usage_source"] = "children"
         else:
             if facts["text"] or began_in_thoughts:
                 learn(self.seat.model, self.seat.api_base, plainly=not began_in_thoughts)
-            usage = read_usage(response)
-            if self.tap and not self.tap.reasoning_tokens_were_told:
-                usage |= {"reasoning_tokens": None} if "reasoning_tokens" in usage else {}
-            facts |= usage
-            litellm_cost = cost_of(response, hidden, self.seat.model, self.params)
-            facts |= price(self.seat, usage, litellm_cost, facts["cache_hit"])
-        notes = self._notes(facts)
-        return self._reply(facts, response, notes)
+            facts |= self._paid(response)
+        return facts, self._notes(facts)
+
+    def _paid(self, response: Any) -> dict[str, Any]:
+        """The Call fields that hold tokens and cost, as far as the reply tells them."""
+        hidden = response._hidden_params
+        usage = read_usage(response)
+        if self.tap and not self.tap.reasoning_tokens_were_told and "reasoning_tokens" in usage:
+            usage["reasoning_tokens"] = None
+        litellm_cost = cost_of(response, hidden, self.seat.model, self.params)
+        return usage | price(self.seat, usage, litellm_cost, bool(hidden.get("cache_hit")))
 
     def _notes(self, facts: dict[str, Any]) -> tuple[str, ...]:
         """What a streamed answer should not have been; sets what nobody told to None."""
@@ -219,21 +245,20 @@ class Attempt:
             notes.append(f"thoughts of {self.seat} were shown as text before their end was marked")
         return tuple(notes)
 
-    def _reply(self, facts: dict[str, Any], response: Any, notes: tuple[str, ...] = ()) -> Reply:
-        """The Reply, recorded; one that holds nothing to go on with is recorded as failed."""
+    def _call_of(self, facts: dict[str, Any]) -> Call:
+        """The Call of an answer; one that holds nothing to go on with has failed."""
         empty = emptiness(facts, may_call_tools=bool(self.params.get("tools")))
         if empty is not None:
             message = f"{self.seat} answered without any text: {empty}"
             facts |= {"status": "error", "error_type": EmptyAnswer.__name__, "error_message": message}
-        call = Call.model_validate(facts)
-        self.gateway.record(call)
-        return Reply(call, response, notes if empty is None else ())
+        return Call.model_validate(facts)
 
     def remembered(self, earlier: Remembered) -> Reply:
         """The Reply that an earlier answer to the same request gives, without asking anybody."""
         self.started_at, self.start = datetime.now(UTC), time.perf_counter()
-        facts = self._facts("ok") | earlier.as_fields()
-        return self._reply(facts, litellm.ModelResponse(**earlier.response))
+        call = self._call_of(self._facts("ok") | earlier.as_fields())
+        self.gateway.record(call)
+        return Reply(call, litellm.ModelResponse(**earlier.response))
 
     def failed_as(self, earlier: Call, remembered: Remembered) -> NoReturn:
         """Raise the failure that an earlier run recorded, without asking anybody."""
@@ -248,13 +273,14 @@ class Attempt:
         self.gateway.record(call)
         return CallFailed(call, error, shown=self.shown)
 
-    def _failed(self, status: Status, error: Exception | None) -> Call:
+    def _failed(self, status: Status, error: Exception | None, paid: dict[str, Any] | None = None) -> Call:
+        unpaid = {"usage_source": "children" if self.is_composite else "missing"}
         return Call(
             **self._facts(status),
             error_type=type(error).__name__ if error else None,
             error_message=self.gateway.redacted(str(error)) if error else None,
             text=printable(self.assembly.partial_text) or None if self.assembly else None,
-            usage_source="children" if self.is_composite else "missing",
+            **(paid or unpaid),
         )
 
     def _facts(self, status: Status) -> dict[str, Any]:

@@ -64,11 +64,17 @@ class Tap:
         if _get(chunk, "is_finished") and (reason := _get(chunk, "finish_reason")):
             self.finish_reasons[0] = reason
         for choice in _get(chunk, "choices") or []:
-            index = _get(choice, "index") or 0
+            index = index_of(choice)
             if reason := _get(choice, "finish_reason"):
                 self.finish_reasons[index] = reason
             if details := details_of(choice):
                 self._details.append((index, details))
+
+
+def index_of(choice: Any) -> int:
+    """Which choice it is; the first one where a server says no number."""
+    index = _get(choice, "index")
+    return index if isinstance(index, int) else 0
 
 
 def details_of(choice: Any) -> dict[str, Any]:

@@ -86,6 +86,14 @@ class Behaviour:
     malformed: bool = option(
         False, FLAG, "", "HTTP 200, but the body (or the stream's events) is not JSON.", fault=True
     )
+    mutate: int | None = option(
+        None,
+        integer(),
+        "7",
+        "HTTP 200, but one or two parts of the answer (of a stream: of some event) are gone or of a wrong "
+        "kind, drawn by this seed.",
+        fault=True,
+    )
     empty: bool = option(False, FLAG, "", 'The content is "".', fault=True)
     fail_rate: float = option(
         0.0,

@@ -17,6 +17,7 @@ from composite_lab.testing.connection import ClientLeft, ConnectionCut, Line
 from composite_lab.testing.conversation import ChatCall, canonical
 from composite_lab.testing.draws import fraction, pick, tag
 from composite_lab.testing.ledger import Entry, Ledger
+from composite_lab.testing.mutation import mutated
 from composite_lab.testing.names import BehaviourError, parse_model
 from composite_lab.testing.strictness import check_strictness
 from composite_lab.testing.wire import Rejection
@@ -83,6 +84,8 @@ class Exchange:
             return Response(self._stream(call, events), mimetype="text/event-stream")
         body = b'{"id": "chatcmpl-malformed", "choices": [' if behaviour.malformed else b""
         body = body or wire.completion(call, choices(call))
+        if behaviour.mutate is not None:
+            body = mutated(json.loads(body), behaviour.mutate)
         self.line.wait(0)
         if behaviour.truncate:
             self.entry.close("dropped", 200)

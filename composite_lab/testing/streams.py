@@ -10,6 +10,7 @@ from typing import Any
 from composite_lab.testing.choice import Choice
 from composite_lab.testing.conversation import ChatCall
 from composite_lab.testing.extras import extras, reasoning_fields
+from composite_lab.testing.mutation import mutated
 from composite_lab.testing.tokens import piece_logprobs, pieces
 from composite_lab.testing.toolcalls import ToolCall
 from composite_lab.testing.wire import envelope, tool_call, usage
@@ -35,7 +36,11 @@ def events(call: ChatCall, answers: Sequence[Choice]) -> list[bytes]:
         chunks = [*chunks[: len(chunks) // 2], envelope(call, "chat.completion.chunk") | _ERROR]
     if call.behaviour.empty_first:
         chunks = [_FILTER_RESULTS, *chunks]
-    written = [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks]
+    data = [json.dumps(chunk).encode() for chunk in chunks]
+    if (seed := call.behaviour.mutate) is not None:
+        place = seed % len(data)
+        data[place] = mutated(chunks[place], seed)
+    written = [b"data: " + one + b"\n\n" for one in data]
     return written if call.behaviour.no_done else [*written, DONE]
 
 
