@@ -34,6 +34,7 @@ def redact_error(error: BaseException, secrets: Iterable[str]) -> None:
     In place, because callers catch LiteLLM's exceptions by class and read their attributes.
     """
     secrets = list(secrets)
+    _drop_frames(error)
     error.args = tuple(redact(arg, secrets) if isinstance(arg, str) else arg for arg in error.args)
     for name in ("message", "body", "litellm_debug_info"):
         text = str(getattr(error, name, ""))
@@ -44,6 +45,18 @@ def redact_error(error: BaseException, secrets: Iterable[str]) -> None:
         error.__cause__ = None
         error.__context__ = None
         error.__suppress_context__ = True
+
+
+def _drop_frames(error: BaseException) -> None:
+    """Frames of other libraries hold keys among their locals, which verbose tracebacks show."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        each = pending.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            pending += [each.__cause__, each.__context__]
 
 
 def printable(text: str) -> str:

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_serializer,
     model_validator,
 )
 
@@ -27,9 +28,11 @@ MAX_DEPTH = 3
 """How deep composites may nest: a composite of composites of composites of plain models."""
 
 _SECRET_NAME = re.compile(
-    r"(^|_)(api_?key|key|key_id|secret|token|password|credentials?|authorization|(extra_)?headers)$",
+    r"(^|[_-])(api_?key|key|key_id|secret|token|password|passwd|credentials?|auth|authorization|bearer|cookie|"
+    r"(extra_|default_)?headers)$",
     re.IGNORECASE,
 )
+_USER_INFO = re.compile(r"(\w+://)([^/@\s]+)@")
 _NO_SECRET = re.compile(r"cost_per_token$|token_cost$|cache_key$")
 
 
@@ -95,6 +98,10 @@ class Seat(Frozen):
     output_cost_per_token: float | None = Field(default=None, ge=0)
     cache_read_input_token_cost: float | None = Field(default=None, ge=0)
 
+    @field_serializer("api_base", when_used="json")
+    def _without_user(self, url: str | None) -> str | None:
+        return url and without_user_info(url)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.input_cost_per_token is None) != (self.output_cost_per_token is None):
@@ -154,7 +161,8 @@ class Seat(Frozen):
         values = [*self.credentials.values(), *self.extra_headers.values()]
         if self.api_key is not None:
             values.append(self.api_key)
-        return [revealed for value in values if (revealed := reveal(value))]
+        stated = [revealed for value in values if (revealed := reveal(value))]
+        return stated + user_info(self.api_base or "")
 
 
 def _coerce_seat(value: Any) -> Any:
@@ -214,6 +222,55 @@ def describe(fault: Mapping[str, Any]) -> str:
 def is_secret_name(name: str) -> bool:
     """True for the name of something that looks like a key, a token or a password."""
     return _SECRET_NAME.search(name) is not None and _NO_SECRET.search(name) is None
+
+
+def secrets_in(value: Any) -> list[str]:
+    """Every text that stands under a secret's name somewhere in the data."""
+    if isinstance(value, Mapping):
+        below = (
+            _texts(item) if is_secret_name(str(name)) else secrets_in(item) for name, item in value.items()
+        )
+    elif isinstance(value, list | tuple):
+        below = (secrets_in(item) for item in value)
+    else:
+        return []
+    return [text for texts in below for text in texts]
+
+
+def without_secrets(value: Any) -> Any:
+    """The data with a mask for what stands under a secret's name, and for the user in a URL."""
+    if isinstance(value, Mapping):
+        return {
+            name: MASK if item is not None and is_secret_name(str(name)) else without_secrets(item)
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [without_secrets(item) for item in value]
+    return without_user_info(value) if isinstance(value, str) else value
+
+
+def without_user_info(text: str) -> str:
+    """The text with a mask for who logs in with the URLs in it."""
+    return _USER_INFO.sub(rf"\g<1>{MASK}@", text)
+
+
+def user_info(url: str) -> list[str]:
+    """Who logs in with a URL (`https://user:password@host`): all of it, and the password."""
+    found = _USER_INFO.match(url)
+    if found is None:
+        return []
+    _, _, password = found[2].partition(":")
+    return [found[2], *([password] if password else [])]
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, str):
+        return [value, value.rpartition(" ")[2]]  # `Bearer abc` gives away abc
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [text for item in value for text in _texts(item)] if isinstance(value, list | tuple) else []
 
 
 def _names_in(value: Any) -> Iterator[str]:

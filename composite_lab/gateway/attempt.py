@@ -17,7 +17,7 @@ from composite_lab.errors import CallTimeout, CompositeError, EmptyAnswer, Unrea
 from composite_lab.gateway.assembly import Assembly
 from composite_lab.gateway.memory import Remembered, Request
 from composite_lab.gateway.mending import mend
-from composite_lab.gateway.models import cost_of, provider_of, recordable
+from composite_lab.gateway.models import cost_of, provider_of, recorded_params
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing
 from composite_lab.gateway.plainness import learn, speaks_plainly
 from composite_lab.gateway.quiet import let_worker_go
@@ -304,5 +304,5 @@ class Attempt:
             "latency_s": time.perf_counter() - self.start,
             "time_to_first_token_s": self.first_token_s,
             "messages": self.messages,
-            "params": recordable(self.params) if self.params else {},
+            "params": recorded_params(self.params) if self.params else {},
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
@@ -22,7 +23,7 @@ from composite_lab.gateway.quiet import silence
 from composite_lab.gateway.retrying import WAIT_INITIAL_S, WAIT_MAX_S, pause_before_retry
 from composite_lab.redaction import printable, redact, redact_error
 from composite_lab.replies import Reply
-from composite_lab.seats import MAX_DEPTH, Seat, nesting_depth
+from composite_lab.seats import MAX_DEPTH, Seat, is_secret_name, nesting_depth
 from composite_lab.trace.call import Call
 from composite_lab.trace.events import CallFinished, Observer
 
@@ -64,8 +65,7 @@ class Gateway:
         self._limiter = asyncio.Semaphore(max_concurrency)
         self._retries = retries
         self._max_cost_usd = max_cost_usd
-        known = [*secrets, *(secret for seat in seats for secret in seat.secrets())]
-        self._secrets = [secret for secret in known if len(secret) >= SHORTEST_SECRET]
+        self._known_secrets = [*secrets, *(secret for seat in seats for secret in seat.secrets())]
         self._enclosing = ENCLOSING.get()
         self._depth: int = self._enclosing.gateway._depth + 1 if self._enclosing else 1
         self.started_at = datetime.now(UTC)
@@ -77,6 +77,12 @@ class Gateway:
     def elapsed_s(self) -> float:
         """Seconds since the run began."""
         return time.perf_counter() - self._start
+
+    @property
+    def _secrets(self) -> list[str]:
+        """What is taken out of errors: the keys of this run, and those that LiteLLM reads by itself."""
+        by_name = (value for name, value in os.environ.items() if is_secret_name(name))
+        return [secret for secret in (*self._known_secrets, *by_name) if len(secret) >= SHORTEST_SECRET]
 
     def redacted(self, text: str) -> str:
         """The text without the secrets of this run's seats."""

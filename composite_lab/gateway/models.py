@@ -15,7 +15,7 @@ from litellm.types.utils import all_litellm_params
 from litellm.utils import get_optional_params
 
 from composite_lab.errors import ConfigError
-from composite_lab.seats import COMPOSITE_PREFIX, Seat, unknown_name
+from composite_lab.seats import COMPOSITE_PREFIX, Seat, unknown_name, without_secrets
 
 _OWN_PARAMS = {"stream", "stream_options", "max_retries", "request_timeout", "timeout", "deployment_id"}
 _MORE_PARAMS = {"top_k", "min_p", "repetition_penalty", "drop_params", "allowed_openai_params", "extra_body"}
@@ -24,6 +24,8 @@ FINAL_PARAMS = ({*OPENAI_CHAT_COMPLETION_PARAMS} | _MORE_PARAMS) - _OWN_PARAMS
 _NOT_MAPPED = {"messages", "model", "extra_headers"}
 _MAPPED = {*DEFAULT_CHAT_COMPLETION_PARAM_VALUES, "drop_params", "allowed_openai_params"} - _NOT_MAPPED
 """Parameters that LiteLLM knows to be taken or not."""
+_SCHEMAS = {"tools", "functions", "response_format", "tool_choice", "function_call"}
+"""Parameters in which names are those of somebody's own fields."""
 _NEAR_OPTION, _NEAR_PARAM = 0.75, 0.85
 """How alike an unknown name must be to be taken for a misspelt one. Many providers' own names are not far."""
 
@@ -116,6 +118,14 @@ def recordable(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return getattr(value, "__name__", type(value).__name__)
+
+
+def recorded_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as a Call keeps them: what stands under a secret's name is masked, but not in schemas."""
+    return {
+        name: recordable(value) if name in _SCHEMAS else without_secrets({name: recordable(value)})[name]
+        for name, value in params.items()
+    }
 
 
 def price_of(

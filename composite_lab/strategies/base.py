@@ -21,7 +21,7 @@ from composite_lab.gateway import (
     recordable,
 )
 from composite_lab.loop import iterate_sync, run_sync
-from composite_lab.seats import Frozen, Seat
+from composite_lab.seats import Frozen, Seat, secrets_in, user_info
 from composite_lab.strategies.conversation import read_conversation
 from composite_lab.strategies.handle import RunHandle
 from composite_lab.strategies.replay import Recording, replayed_options
@@ -291,7 +291,7 @@ def _share_endpoint(strategy: Strategy, params: dict[str, Any]) -> tuple[Strateg
     endpoint = {name: params.pop(name, None) for name in ("api_key", "api_base", "api_version")}
     endpoint = {name: value for name, value in endpoint.items() if value is not None}
     if not endpoint:
-        return strategy, params, []
+        return strategy, params, secrets_in(params)
     provider = _bottom(strategy.final_seat)
 
     def share(seat: Seat) -> Seat:
@@ -300,7 +300,7 @@ def _share_endpoint(strategy: Strategy, params: dict[str, Any]) -> tuple[Strateg
             return seat
         return Seat.model_validate(seat.model_copy(update=endpoint).model_dump() | endpoint)
 
-    secrets = [endpoint["api_key"]] if "api_key" in endpoint else []
+    secrets = [*secrets_in(params), *secrets_in(endpoint), *user_info(str(endpoint.get("api_base", "")))]
     return strategy.with_seats(share), params, secrets
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _WRONG: list[Any] = [
-    None, True, False, 0, -1, 7, 1e308, -5, 10**30, -(10**30), 1.5, "", "7", "nan", "\x00", "\ud83d", "x" * 5000,
-    [], {}, [None], [[]], [{}], {"a": 1}, {"error": "odd"}, ["text"], {"content": None},
+    None, True, False, 0, -1, 7, 1e308, -5, 10**30, -(10**30), 1.5, "", "7", "nan", "\x00", "\ud83d",
+    "x" * 5000, [], {}, [None], [[]], [{}], {"a": 1}, {"error": "odd"}, ["text"], {"content": None},
 ]  # fmt: skip
 Path = tuple[str | int, ...]
 
