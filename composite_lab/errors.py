@@ -44,6 +44,10 @@ class CallTimeout(CompositeError, TimeoutError):
     """One call took longer than its seat's `timeout_s`."""
 
 
+class ReplyTooLarge(CompositeError):
+    """A reply has more characters than `max_reply_chars`."""
+
+
 class UnreadableReply(CompositeError):
     """A reply arrived, and may be paid for, in a form that nobody can read."""
 

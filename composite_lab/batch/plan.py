@@ -16,7 +16,7 @@ from composite_lab.seats import COMPOSITE_PREFIX, Seat, unknown_name
 from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.single import Single
 
-LIMITS = {"timeout_s", "max_cost_usd", "max_concurrency", "retries"}
+LIMITS = {"timeout_s", "max_cost_usd", "max_concurrency", "retries", "call_timeout_s", "max_reply_chars"}
 """Options that bound a run and do not change what it answers."""
 
 StrategyLike = Strategy | Seat | str | Mapping[str, Any]

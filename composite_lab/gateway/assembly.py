@@ -39,6 +39,8 @@ class Assembly:
         self._choices: dict[int, _Choice] = {}
         self._envelope: dict[str, Any] = {}
         self._usage: Any = None
+        self.chars = 0
+        """How many characters have come: text, reasoning and arguments of tool calls."""
 
     @property
     def began_in_thoughts(self) -> bool:
@@ -73,7 +75,13 @@ class Assembly:
         events: list[Event] = []
         for choice in chunk.choices:
             index = index_of(choice)
-            events += self._of(index).take(choice)
+            taken = self._of(index).take(choice)
+            self.chars += len(choice.delta.content or "") + sum(
+                len(event.text if isinstance(event, ReasoningDelta) else event.arguments)
+                for event in taken
+                if isinstance(event, ReasoningDelta | ToolCallDelta)
+            )
+            events += taken
             if with_details and (fields := details_of(choice)):
                 events += self.add_details(index, fields)
         return events

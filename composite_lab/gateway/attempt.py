@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import litellm
 from litellm.exceptions import Timeout
 
-from composite_lab.errors import CallTimeout, CompositeError, EmptyAnswer, UnreadableReply
+from composite_lab.errors import CallTimeout, CompositeError, EmptyAnswer, ReplyTooLarge, UnreadableReply
 from composite_lab.gateway.assembly import Assembly
 from composite_lab.gateway.memory import Remembered, Request
 from composite_lab.gateway.mending import mend
@@ -59,12 +59,7 @@ class Attempt:
         gateway.check_budget()
         self.started_at, self.start = datetime.now(UTC), time.perf_counter()
         try:
-            if self.seat.timeout_s is not None:
-                response = await self._send_in_time(self.seat.timeout_s)
-            elif self.stream is not None or self.is_composite:
-                response = await self._send()
-            else:  # what most calls are, without a detour
-                response = await litellm.acompletion(**self._request())
+            response = await self._send_in_time()
         except asyncio.CancelledError:
             gateway.record(self._failed("cancelled", None))
             raise
@@ -75,14 +70,18 @@ class Attempt:
         let_worker_go()
         return self._succeed(response)
 
-    async def _send_in_time(self, timeout_s: float) -> Any:
+    async def _send_in_time(self) -> Any:
+        """The response within the time that the seat has or, if it has none, every plain call has."""
+        own, common = self.seat.timeout_s, self.gateway.call_timeout_s
+        seconds = own or (None if self.is_composite else common)
         try:
-            async with asyncio.timeout(timeout_s) as limit:
+            async with asyncio.timeout(seconds) as limit:
                 return await self._send()
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise CallTimeout(f"{self.seat} did not answer within timeout_s={timeout_s}") from None
+            which = "timeout_s" if own else "call_timeout_s"
+            raise CallTimeout(f"{self.seat} did not answer within {which}={seconds}") from None
 
     async def _send(self) -> Any:
         with self._as_enclosing():
@@ -102,6 +101,7 @@ class Attempt:
             async for chunk in stream:
                 self._note_first_token(chunk)
                 self._tell(assembly.take(chunk, with_details=tap is None), observer)
+                self._check_size(assembly.chars)
                 self._tell_details(assembly, observer)
                 # LiteLLM does not pause between chunks that arrived together, and who listens has to.
                 await asyncio.sleep(0)
@@ -113,6 +113,11 @@ class Attempt:
         if stream.custom_llm_provider == "cached_response":  # what LiteLLM calls its own cache
             response._hidden_params["cache_hit"] = True
         return response
+
+    def _check_size(self, chars: int) -> None:
+        most = self.gateway.max_reply_chars
+        if most is not None and chars > most:
+            raise ReplyTooLarge(f"{self.seat} answered with more than max_reply_chars={most} characters")
 
     def _note_first_token(self, chunk: Any) -> None:
         if self.first_token_s is None and any(
@@ -212,6 +217,9 @@ class Attempt:
             self.assembly.began_in_thoughts if self.assembly else mend(response, self.messages)
         )
         facts |= read_answer(response, response._hidden_params)
+        self._check_size(
+            sum(map(len, (facts["text"] or "", facts["reasoning"] or "", str(facts["tool_calls"]))))
+        )
         if self.is_composite:
             facts["usage_source"] = "children"
         else:

@@ -29,6 +29,9 @@ from composite_lab.trace.events import CallFinished, Observer
 
 silence()
 
+CALL_TIMEOUT_S = 600.0
+"""How long a call may take by the clock whose seat says nothing else: LiteLLM's own bounds only silence."""
+MAX_REPLY_CHARS = 10_000_000
 SHORTEST_SECRET = 6
 """Local servers take keys like `none` or `x`; masking these would only spoil every text."""
 
@@ -51,12 +54,16 @@ class Gateway:
         max_cost_usd: float | None = None,
         secrets: Iterable[str] = (),
         metadata: Mapping[str, Any] | None = None,
+        call_timeout_s: float | None = CALL_TIMEOUT_S,
+        max_reply_chars: int | None = MAX_REPLY_CHARS,
     ) -> None:
         seats = list(seats)
         self.trace_id = str(uuid.uuid4())
         self.strategy = strategy
         self.metadata = dict(metadata or {})
         """What LiteLLM's callbacks are told with each sub-call besides where it stands."""
+        self.call_timeout_s = call_timeout_s
+        self.max_reply_chars = max_reply_chars
         self.calls: list[Call] = []
         self._numbers = count(1)
         self.spent_usd = 0.0

@@ -15,7 +15,7 @@ from litellm.exceptions import (
     Timeout,
 )
 
-from composite_lab.errors import CompositeError, ConfigError, UnreadableReply
+from composite_lab.errors import CompositeError, ConfigError, ReplyTooLarge, UnreadableReply
 from composite_lab.gateway.place import CallFailed
 
 WAIT_INITIAL_S = 0.5
@@ -33,7 +33,9 @@ def pause_before_retry(failure: Exception) -> bool | float:
     A pause that the server asks for is never shorter than our own would be, and is spread, so that clients
     who were sent away together do not come back together.
     """
-    if not isinstance(failure, CallFailed) or isinstance(failure.cause, ConfigError | UnreadableReply):
+    if not isinstance(failure, CallFailed) or isinstance(
+        failure.cause, ConfigError | ReplyTooLarge | UnreadableReply
+    ):
         return False
     if failure.shown:  # half an answer on the screen cannot be taken back
         return False

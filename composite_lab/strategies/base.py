@@ -20,6 +20,7 @@ from composite_lab.gateway import (
     provider_of,
     recordable,
 )
+from composite_lab.gateway.gateway import CALL_TIMEOUT_S, MAX_REPLY_CHARS
 from composite_lab.loop import iterate_sync, run_sync
 from composite_lab.seats import Frozen, Seat, secrets_in, user_info
 from composite_lab.strategies.conversation import read_conversation
@@ -44,7 +45,9 @@ class Strategy(Frozen):
     """Options that every strategy has. An instance is the whole configuration and the runner.
 
     `timeout_s` bounds a run and `max_cost_usd` its price in USD; `straggler_grace_s` is how many
-    seconds a stage waits for the rest once it has enough answers; `retries` how often a failed call
+    seconds a stage waits for the rest once it has enough answers; `call_timeout_s` bounds each call by the
+    clock, unless its Seat has a `timeout_s`, and `max_reply_chars` what it may answer: text, thoughts and
+    tool calls in characters, since a server may send for ever; `retries` how often a failed call
     is repeated, unless its Seat says otherwise; `max_concurrency` how many calls are under way at
     once. With `on_final_failure="best"` a final call that fails, or answers nothing, is answered by the best
     answer there is. `reasoning` is how much of the stages `reasoning_content` tells: the beginnings of
@@ -62,6 +65,8 @@ class Strategy(Frozen):
     timeout_s: float | None = Field(default=None, gt=0)
     max_cost_usd: float | None = Field(default=None, ge=0)
     straggler_grace_s: float | None = Field(default=None, ge=0)
+    call_timeout_s: float | None = Field(default=CALL_TIMEOUT_S, gt=0)
+    max_reply_chars: int | None = Field(default=MAX_REPLY_CHARS, ge=1)
     max_concurrency: int = Field(default=64, ge=1)
     retries: int = Field(default=2, ge=0)
     on_final_failure: Literal["raise", "best"] = "raise"
@@ -226,6 +231,8 @@ class Strategy(Frozen):
             max_cost_usd=self.max_cost_usd,
             secrets=secrets,
             metadata=metadata,
+            call_timeout_s=self.call_timeout_s,
+            max_reply_chars=self.max_reply_chars,
         )
         return Run(strategy, gateway, conversation, params, emit, stream)
 

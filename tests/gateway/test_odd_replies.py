@@ -117,3 +117,33 @@ def test_who_asks_for_too_long_a_pause_is_not_waited_for() -> None:
 
 def test_an_unreadable_reply_is_paid_for_once() -> None:
     assert pause_before_retry(CallFailed(call(), lab.UnreadableReply("odd"))) is False
+
+
+def test_a_call_without_a_timeout_of_its_own_ends_by_the_clock(seat: SeatMaker) -> None:
+    # Bytes keep coming, so that no timeout of a connection strikes.
+    dripping = seat("a+chunk_latency=0.3+content_kb=2")
+    moa = lab.MoA(aggregator=dripping, proposers=[seat("p")], call_timeout_s=0.8, retries=0)
+    with pytest.raises(lab.CallTimeout, match=r"call_timeout_s=0\.8") as caught:
+        list(moa.stream("Why?"))
+    assert caught.value.trace.calls[-1].status == "timeout"
+    with pytest.raises(lab.QuorumError, match="CallTimeout"):
+        lab.MoA(aggregator=seat("a+hang"), call_timeout_s=0.5, retries=0).run("Why?")
+    own = lab.MoA(aggregator=seat("a"), proposers=[seat("p+latency=1", timeout_s=30)], call_timeout_s=0.7)
+    assert own.run("Why?").trace.status == "ok"
+
+
+@pytest.mark.parametrize("way", ["run", "stream"])
+def test_a_reply_that_does_not_end_is_cut_and_told(seat: SeatMaker, way: str) -> None:
+    moa = lab.MoA(
+        aggregator=seat("a+content_kb=50"), proposers=[seat("p+content_kb=5")], max_reply_chars=9_000
+    )
+    with pytest.raises(lab.ReplyTooLarge, match="max_reply_chars=9000") as caught:
+        moa.run("Why?") if way == "run" else list(moa.stream("Why?"))
+    rows = caught.value.trace.calls
+    assert [(call.status, call.error_type) for call in rows] == [("ok", None), ("error", "ReplyTooLarge")]
+    large = lab.MoA(
+        aggregator=seat("a"), proposers=[seat("p+content_kb=50"), seat("q")], max_reply_chars=9_000
+    )
+    trace = large.run("Why?").trace
+    assert [call.error_type for call in trace.calls] == ["ReplyTooLarge", None, None]
+    assert trace.calls[0].total_tokens == 120  # it is paid for

@@ -29,6 +29,8 @@ VALUES: dict[str, Any] = {
     "timeout_s": 30.0,
     "max_cost_usd": 2.0,
     "straggler_grace_s": 5.0,
+    "call_timeout_s": 60.0,
+    "max_reply_chars": 50_000,
     "max_concurrency": 3,
     "retries": 1,
     "on_final_failure": "best",
