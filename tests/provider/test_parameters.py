@@ -52,6 +52,7 @@ def test_what_litellm_refuses_to_send_is_refused_before_anything_is_paid_for(
         {"top_k": 5, "min_tokens": 3},
         {"chat_template_kwargs": {"enable_thinking": False}},
         {"extra_body": {"reasoning": {"effort": "low"}, "top_k": 5}},
+        {"extra_body": {"verbosity": "low"}},  # which LiteLLM would refuse to send by itself
         {"guided_json": {"type": "object"}, "best_of": 2},
         {"reasoning": {"effort": "low"}},
     ],
