@@ -155,3 +155,16 @@ def test_a_composite_may_be_the_final_model_of_another(
         "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == plain.choices[0].message.content
     )
     assert lab.trace_of(stream).usage.total_tokens == calls * 120
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+@pytest.mark.parametrize("provider", ["openai", "hosted_vllm", "openrouter"])
+def test_reasoning_is_found_under_both_of_its_names(
+    endpoint: dict[str, str], provider: str, field: str
+) -> None:
+    seat = lab.Seat(model=f"{provider}/a+reasoning+reasoning_field={field}", **endpoint)
+    moa = lab.MoA(aggregator=seat, proposers=[lab.Seat(model="openai/p", **endpoint)])
+    whole = moa.run(ASK).trace.calls[-1].reasoning
+    (streamed,) = [event.result for event in moa.stream(ASK) if isinstance(event, lab.Finished)]
+    assert streamed.trace.calls[-1].reasoning == whole
+    assert "Thinking about" in str(whole)
