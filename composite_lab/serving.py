@@ -25,7 +25,7 @@ def proxy_config(names: Sequence[str], *, any_model: bool = False) -> dict[str, 
     """LiteLLM's proxy configuration that serves these profiles under their names.
 
     With `any_model` clients may also ask for `composite/moa/<model>` and the like, with any model that
-    the server's keys can pay for.
+    the server's keys can pay for; seats of any model want `models` among what `start_proxy` allows.
     """
     models = [
         {"model_name": name, "litellm_params": {"model": f"composite/profile/{name}"}} for name in names
@@ -36,10 +36,13 @@ def proxy_config(names: Sequence[str], *, any_model: bool = False) -> dict[str, 
         "model_list": models,
         # Without it a client that hangs up on a plain request leaves all of its calls running.
         "general_settings": {"cancel_on_disconnect": True},
+        # One client's mistake would be everybody's 429 for a while: a model here is one deployment alone.
+        "router_settings": {"disable_cooldowns": True},
         "litellm_settings": {
+            "callbacks": ["composite_lab.provider.gate"],
             "custom_provider_map": [
                 {"provider": "composite", "custom_handler": "composite_lab.provider.handler"}
-            ]
+            ],
         },
     }
 

@@ -239,6 +239,20 @@ def test_the_cost_header_holds_the_price_of_the_whole_run(proxy: Proxy) -> None:
         ({"timeout_s": 600}, r"may not set timeout_s=600 \(the profile's limit is 60"),
         ({"max_concurrency": 100}, "max_concurrency=100"),
         ({"tool_executor": {"look_up": "os.system"}}, "tool_executor runs code on the server"),
+        ({"samples": 5000}, "may not set samples=5000"),
+        ({"proposers": ["openai/p"] * 50}, "may not set proposers="),
+        ({"n": 1000}, "may not have n=1000: the limit is 8"),
+        ({"max_completion_tokens": 10**7}, "may not have max_completion_tokens=10000000"),
+        ({"proposers": ["openai/gpt-expensive"]}, "use a model of the profile, openai/p, openai/q"),
+        ({"proposers": ["oobabooga/http://127.0.0.1:9/v1"]}, "may not name 'oobabooga/http:"),
+        ({"extra_headers": {"Authorization": "Bearer sk-x"}}, "may not set extra_headers"),
+        ({"headers": {"Authorization": "Bearer sk-x"}}, "may not set headers"),
+        ({"optional_params": {"extra_headers": {"X": "y"}}}, "may not set extra_headers"),
+        ({"api_key": "sk-x"}, "may not set api_key"),
+        ({"custom_llm_provider": "openai"}, "may not set custom_llm_provider"),
+        ({"api_base": "http://127.0.0.1:9"}, "may not send this: api_base is not allowed"),
+        ({"extra_body": {"base_url": "http://127.0.0.1:9"}}, "base_url"),
+        ({"vertex_credentials": "x"}, "may not send this: vertex_credentials is not allowed"),
     ],
 )
 def test_what_only_the_owner_may_set_is_refused_before_any_call(
@@ -260,6 +274,27 @@ def test_clients_may_do_what_the_environment_allows_and_what_the_option_allows(
         answer = proxy.client().chat.completions.create(model="panel", messages=ASK, extra_body=body)
     assert answer.choices[0].message.content
     assert fake_openai.stats().by_model == {"own": 1, "final": 1}
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses", "/v1/completions"])
+def test_the_limits_hold_for_every_way_of_asking(fake_openai: FakeServer, proxy: Proxy, path: str) -> None:
+    asked = {"/v1/messages": {"messages": ASK, "max_tokens": 50}, "/v1/responses": {"input": "Why?"}}
+    body = {"model": "panel", **asked.get(path, {"prompt": "Why?"})}
+    client = proxy.client()
+    assert client.with_options(base_url=proxy.url).post(path, cast_to=object, body=body)
+    fake_openai.reset()
+    with pytest.raises(openai.BadRequestError, match="samples=5000"):
+        client.post(path, cast_to=object, body=body | {"samples": 5000})
+    assert fake_openai.stats().total == 0
+
+
+def test_one_clients_mistake_is_no_one_elses_outage(proxy: Proxy) -> None:
+    client = proxy.client()
+    wrong: list[dict[str, Any]] = [{"proposers": [{"model": "openai/final", "seed": 1}]}, {}, {"layers": 9}]
+    for body in [*wrong, *wrong]:
+        with pytest.raises(openai.APIStatusError) as caught:
+            client.chat.completions.create(model="locked", messages=ASK, extra_body=body)
+        assert caught.value.status_code in (400, 401)  # and never 429
 
 
 def test_a_client_may_ask_for_less_than_the_profile_allows(proxy: Proxy) -> None:

@@ -14,6 +14,7 @@ import typer
 from composite_lab import serving
 from composite_lab.commands.console import fail, out
 from composite_lab.errors import ConfigError
+from composite_lab.provider.remote import MODELS
 
 
 def serve(
@@ -21,10 +22,11 @@ def serve(
     host: Annotated[str, typer.Option(help="The loopback unless you say otherwise.")] = "127.0.0.1",
     port: Annotated[int, typer.Option()] = 4000,
     any_model: Annotated[
-        bool, typer.Option(help="Also serve composite/moa/<any model> and the like.")
+        bool, typer.Option(help="Also serve composite/moa/<any model> and the like, and seats of any model.")
     ] = False,
     allow: Annotated[
-        list[str] | None, typer.Option(metavar="GROUP", help="What clients may set: endpoints, limits.")
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="What clients may set: endpoints, limits, models."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the proxy's configuration here.")
@@ -41,7 +43,12 @@ def serve(
                 key = serving.new_master_key()
                 out.print(f"Master key (made for this run, shown once): {key}", soft_wrap=True)
             proxy = serving.start_proxy(
-                path, profiles, host=host, port=port, master_key=key, allow=allow or ()
+                path,
+                profiles,
+                host=host,
+                port=port,
+                master_key=key,
+                allow=[*(allow or ()), *([MODELS] if any_model else [])],
             )
             code = _wait(proxy)
     except (ConfigError, OSError) as error:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import ValidationError
 
 from composite_lab.errors import ConfigError
+from composite_lab.profiles.clients import Clients
 from composite_lab.profiles.document import Document, KeyPath
 from composite_lab.profiles.references import check_seat
 from composite_lab.seats import Frozen, Seat, describe, unknown_name
@@ -22,15 +23,15 @@ from composite_lab.strategies.rubric import Rubric, names_criteria
 STRATEGIES: dict[str, type[Strategy]] = {MoA.kind: MoA, Council.kind: Council}
 Configuration = TypeVar("Configuration", bound=Frozen)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-SECTIONS = ("providers", "profiles")
+SECTIONS = ("providers", "clients", "profiles")
 NOT_IN_BUNDLES = ("model", "name")
 BUNDLE_FIELDS = tuple(name for name in Seat.model_fields if name not in NOT_IN_BUNDLES)
 
 
 def read_profiles(
     file: Path, *, beneath: Mapping[str, Strategy], above: Mapping[str, Strategy]
-) -> dict[str, Strategy]:
-    """The strategies in a YAML file, by name.
+) -> tuple[dict[str, Strategy], Clients | None]:
+    """The strategies in a YAML file, by name, and what it says of clients, if it does.
 
     Its profiles may refer to each other and to those `beneath` and `above`; a name that is also
     `above` means the one there. Raises `ConfigError` that names file, line and key path of every fault.
@@ -39,7 +40,9 @@ def read_profiles(
     document.check()
     sections = _sections(document)
     reader = Reader.with_providers(document, sections["providers"])
-    return reader.profiles(sections["profiles"], beneath=beneath, above=above)
+    said: Any = document.content
+    clients = reader.build(Clients, sections["clients"], ("clients",)) if "clients" in said else None
+    return reader.profiles(sections["profiles"], beneath=beneath, above=above), clients
 
 
 def unfit_name(name: object) -> str:
@@ -169,7 +172,7 @@ class Reader:
 def _sections(document: Document) -> dict[str, dict[str, Any]]:
     content: Any = document.content
     if not isinstance(content, dict):
-        document.fault((), "must be a mapping with `profiles` and, if you like, `providers`")
+        document.fault((), "must be a mapping with `profiles` and, if you like, `providers` and `clients`")
         document.check()
     for name in content:
         if name not in SECTIONS:

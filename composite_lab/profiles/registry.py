@@ -10,12 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from composite_lab.errors import ConfigError
+from composite_lab.profiles.clients import Clients
 from composite_lab.profiles.file import NAME, read_profiles, unfit_name
 from composite_lab.profiles.references import ENVIRONMENT_VARIABLE, check_seat, lookup
 from composite_lab.strategies.base import CHECKS, Strategy
 
 ProfileReader = Callable[..., dict[str, Strategy]]
 """Reads profiles that may refer to those `beneath` and `above`, which it is given by these names."""
+FileReader = Callable[..., tuple[dict[str, Strategy], Clients | None]]
+"""The same, and what is said of clients."""
 
 
 def register_profile(name: str, strategy: Strategy) -> None:
@@ -42,7 +45,7 @@ def load_profiles(path: str | os.PathLike[str]) -> list[str]:
 
 def add_profiles(read: ProfileReader) -> list[str]:
     """Load the profiles that `read(beneath=…, above=…)` gives, as those of a file, and get their names."""
-    return _registry.load(read)
+    return _registry.load(lambda **known: (read(**known), None))
 
 
 def profile(name: str) -> Strategy:
@@ -63,41 +66,48 @@ def profile_names() -> list[str]:
     return sorted(_registry.known())
 
 
+def client_rules() -> Clients:
+    """What the files say of a proxy's clients; of several the last one that says something."""
+    _registry.known()
+    return _registry.clients
+
+
 @dataclass
 class _Registry:
     lock: threading.RLock = field(default_factory=threading.RLock)
     from_code: dict[str, Strategy] = field(default_factory=dict)
     from_files: dict[str, Strategy] = field(default_factory=dict)
     default_file: str = ""
+    clients: Clients = field(default_factory=Clients)
 
     def add(self, strategies: Mapping[str, Strategy]) -> None:
         with self.lock:
             self.from_code.update(strategies)
 
-    def load(self, read: ProfileReader) -> list[str]:
+    def load(self, read: FileReader) -> list[str]:
         with self.lock:
             self._load_default()
-            profiles = self._read(read)
-            self.from_files.update(profiles)
-            return list(profiles)
+            return self._take(read)
 
     def known(self) -> dict[str, Strategy]:
         with self.lock:
             self._load_default()
             return self.from_files | self.from_code
 
-    def _read(self, read: ProfileReader) -> dict[str, Strategy]:
-        return read(beneath=self.from_files, above=self.from_code)
+    def _take(self, read: FileReader) -> list[str]:
+        profiles, clients = read(beneath=self.from_files, above=self.from_code)
+        self.from_files.update(profiles)
+        self.clients = clients or self.clients
+        return list(profiles)
 
     def _load_default(self) -> None:
         named = os.environ.get(ENVIRONMENT_VARIABLE, "")
         if not named or named == self.default_file:
             return
         try:
-            read = self._read(partial(read_profiles, Path(named).expanduser()))
+            self._take(partial(read_profiles, Path(named).expanduser()))
         except ConfigError as error:
             raise ConfigError(f"{ENVIRONMENT_VARIABLE} names a file that cannot be used: {error}") from None
-        self.from_files.update(read)
         self.default_file = named
 
 

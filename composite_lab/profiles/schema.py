@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from composite_lab.profiles.clients import CAPS
 from composite_lab.profiles.document import VARIABLE
 from composite_lab.profiles.file import NAME, NOT_IN_BUNDLES, STRATEGIES, option_names
 from composite_lab.seats import Frozen, Seat
@@ -52,6 +53,7 @@ def profiles_schema() -> dict[str, Any]:
         "properties": bundle,
         "additionalProperties": False,
     }
+    defs["Clients"] = _clients()
     profile = {"oneOf": [{"$ref": f"#/$defs/{each.__name__}"} for each in STRATEGIES.values()]}
     names = {"pattern": f"^{NAME.pattern}$"}
     return {
@@ -60,6 +62,7 @@ def profiles_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "providers": {"type": "object", "additionalProperties": {"$ref": "#/$defs/Provider"}},
+            "clients": {"$ref": "#/$defs/Clients"},
             "profiles": {
                 "type": "object",
                 "propertyNames": names,
@@ -70,6 +73,25 @@ def profiles_schema() -> dict[str, Any]:
         "required": ["profiles"],
         "additionalProperties": False,
         "$defs": defs,
+    }
+
+
+def _clients() -> dict[str, Any]:
+    text = {"type": "array", "items": {"type": "string", "minLength": 1}}
+    limit = {"anyOf": [{"type": "number", "minimum": 0}, _VARIABLE]}
+    return {
+        "description": "What clients of a proxy may have.",
+        "type": "object",
+        "properties": {
+            "limits": {
+                "type": "object",
+                "properties": dict.fromkeys(CAPS, limit),
+                "additionalProperties": False,
+            },
+            "models": text,
+            "parameters": text,
+        },
+        "additionalProperties": False,
     }
 
 

@@ -2,5 +2,6 @@
 
 from composite_lab.provider.answer import trace_of
 from composite_lab.provider.hooks import CompositeLLM, handler, register
+from composite_lab.provider.proxy_gate import gate
 
-__all__ = ["CompositeLLM", "handler", "register", "trace_of"]
+__all__ = ["CompositeLLM", "gate", "handler", "register", "trace_of"]

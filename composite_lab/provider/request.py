@@ -9,8 +9,10 @@ from typing import Any
 from composite_lab.errors import ConfigError
 from composite_lab.gateway import check_final_params, is_litellms_own, is_providers_reasoning
 from composite_lab.profiles import STRATEGIES, profile
+from composite_lab.provider.client_seats import check_asked, owners_seats
+from composite_lab.provider.limits import check_params, check_seats, check_strategy, limit_on
 from composite_lab.provider.parameters import as_given
-from composite_lab.provider.remote import check_client, client_options
+from composite_lab.provider.remote import LIMITS, allowed_groups, check_client, client_options
 from composite_lab.seats import COMPOSITE_PREFIX, PROFILE, unknown_name
 from composite_lab.strategies.base import Strategy
 
@@ -62,10 +64,10 @@ def strategy_from_model(model: str, options: Mapping[str, Any]) -> Strategy:
 
 def read_request(request: Mapping[str, Any]) -> Order:
     """What LiteLLM hands to a hook, as an Order. Raises `ConfigError`."""
-    owner, chosen = _chosen(request["model"])
     sent = client_options(request, NESTED)
     if sent is not None:
-        check_client(sent, OLDER_SPELLINGS, owner)
+        check_asked(sent.get("model"), request["model"])
+    owner, chosen = _chosen(request["model"])
     given = as_given(request)
     for name in NESTED:
         if not isinstance(given.get(name) or {}, dict):
@@ -78,6 +80,14 @@ def read_request(request: Mapping[str, Any]) -> Order:
         name = OLDER_SPELLINGS.get(spelling, spelling)
         if name in NOT_FOR_SUB_CALLS or is_litellms_own(name):
             continue
+        if (
+            sent is not None
+            and spelling in sent
+            and value is None
+            and chosen
+            and name not in chosen.model_fields
+        ):
+            continue  # null is as good as nothing, and must not reach a server in place of the seat's own
         is_option = name == TRACE or (chosen is not None and _is_option(chosen, name, value))
         if not is_option and spelling in body:  # as LiteLLM, which hands it to the server unread
             params.setdefault("extra_body", {})[name] = value
@@ -90,13 +100,42 @@ def read_request(request: Mapping[str, Any]) -> Order:
     trace = options.pop(TRACE, "totals")
     if trace not in ("totals", "full"):
         raise ConfigError(f'trace must be "totals" or "full", not {trace!r}')
-    strategy = _bounded(strategy_from_model(request["model"], options), request.get("timeout"))
+    strategy = (
+        strategy_from_model(request["model"], options)
+        if sent is None
+        else _for_client(request["model"], options, params, sent, owner)
+    )
+    strategy = _bounded(strategy, request.get("timeout"))
     return Order(
         strategy,
         params | _outer_params(request),
         full_trace=trace == "full",
         is_remote=sent is not None,
     )
+
+
+def _for_client(
+    model: str,
+    options: dict[str, Any],
+    params: Mapping[str, Any],
+    sent: Mapping[str, Any],
+    owner: Strategy | None,
+) -> Strategy:
+    """The strategy that a proxy's client asks for, within the owner's limits. Raises `ConfigError`."""
+    names = {OLDER_SPELLINGS.get(name, name) for name in sent}
+    kept = {name: value for name, value in options.items() if name not in names}
+    base = strategy_from_model(model, kept)
+    check_client(sent, OLDER_SPELLINGS, owner, base)
+    options = owners_seats(options, names, base)
+    strategy = strategy_from_model(model, options)
+    if LIMITS in allowed_groups():
+        return strategy
+    check_seats(sent, base, owner)
+    check_strategy(strategy, base, owner, lambda nested: strategy_from_model(nested, {}))
+    check_params(params, strategy, names)
+    if strategy.timeout_s is None:
+        return strategy.model_copy(update={"timeout_s": limit_on("timeout_s", owner)})
+    return strategy
 
 
 def _is_option(chosen: type[Strategy], name: str, value: Any) -> bool:
