@@ -18,6 +18,7 @@ from composite_lab.gateway.attempt import Attempt
 from composite_lab.gateway.memory import MEMORY, Memory, Remembered, Request
 from composite_lab.gateway.models import check_price, provider_of
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Place
+from composite_lab.gateway.portable import make_portable
 from composite_lab.gateway.quiet import silence
 from composite_lab.gateway.retrying import WAIT_INITIAL_S, WAIT_MAX_S, pause_before_retry
 from composite_lab.redaction import printable, redact, redact_error
@@ -83,8 +84,9 @@ class Gateway:
         return redact(printable(text), self._secrets)
 
     def redact_error(self, error: BaseException) -> None:
-        """Take the secrets of this run's seats out of an error."""
+        """Take the secrets of this run's seats out of an error, and let it go to other processes."""
         redact_error(error, self._secrets)
+        make_portable(error)
 
     def call(
         self,
