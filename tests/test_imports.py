@@ -22,7 +22,7 @@ FLOORS = [
      "strategies.history", "strategies.conversation"],
     ["replies", "gateway.place", "gateway.retrying", "gateway.models", "gateway.memory", "gateway.quiet",
      "gateway.plainness", "gateway.portable", "gateway.toolcalls", "gateway.tap", "gateway.assembly",
-     "gateway.mending", "gateway.attempt", "gateway.gateway"],
+     "gateway.mending", "gateway.workers", "gateway.attempt", "gateway.gateway"],
     ["tools"],
     ["strategies.stage", "strategies.reasoning", "strategies.run", "strategies.handle", "strategies.base",
      "strategies.replay"],

@@ -21,6 +21,7 @@ from composite_lab.gateway.place import ENCLOSING, CallFailed, Place
 from composite_lab.gateway.portable import make_portable
 from composite_lab.gateway.quiet import silence
 from composite_lab.gateway.retrying import WAIT_INITIAL_S, WAIT_MAX_S, pause_before_retry
+from composite_lab.gateway.workers import have_one_for_each_loop
 from composite_lab.redaction import printable, redact, redact_error
 from composite_lab.replies import Reply
 from composite_lab.seats import MAX_DEPTH, Seat, nesting_depth
@@ -28,6 +29,7 @@ from composite_lab.trace.call import Call
 from composite_lab.trace.events import CallFinished, Observer
 
 silence()
+have_one_for_each_loop()
 
 SHORTEST_SECRET = 6
 """Local servers take keys like `none` or `x`; masking these would only spoil every text."""

@@ -338,6 +338,34 @@ def test_a_run_cancelled_before_it_began_does_not_look_as_if_it_went_on(
     kernel.run("first.result()")
 
 
+LOG = """
+import asyncio, gc, litellm
+from litellm.integrations.custom_logger import CustomLogger
+
+class Log(CustomLogger):
+    told = 0
+
+    async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
+        Log.told += 1
+
+log = Log()
+litellm.callbacks.append(log)
+"""
+
+
+def test_runs_in_the_background_and_in_cells_are_quiet_and_told_to_callbacks(
+    kernel: Kernel, fake_openai: FakeServer
+) -> None:
+    in_cells = ["for n in range(4):\n    panel('p', 'q').run(f'{n}?')", "await panel('p').arun('Why?')"]
+    start = "handles = [panel('p+latency=0.1', 'q').start(f'{n}?') for n in range(3)]"
+    codes = [LOG, *[code for one in in_cells for code in (start, one, "[h.result() for h in handles]")]]
+    end = "gc.collect()\nwhile log.told < 32:\n    await asyncio.sleep(0.05)\nprint(log.told)"
+    cells = [kernel.send(code) for code in (*codes, end, "litellm.callbacks.remove(log)")]
+    assert [kernel.wait(cell).reply["status"] for cell in cells] == ["ok"] * len(cells)
+    assert "".join(cell.complaints for cell in cells) == ""
+    assert cells[-2].printed == f"{2 * 3 * 3 + 4 * 3 + 2}\n"
+
+
 # --- results
 
 
