@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from composite_lab.travel import Travels
 
-class CompositeError(Exception):
+
+class CompositeError(Travels, Exception):
     """The root of all errors raised by composite_lab itself.
 
     `trace` is the `Trace` of the run so far when anything was called, else None: what was paid
-    for stays readable.
+    for stays readable, also where the error was pickled or copied.
     """
 
     trace: Any = None
@@ -21,7 +23,10 @@ class ConfigError(CompositeError, ValueError):
 
 
 class QuorumError(CompositeError):
-    """Fewer seats answered than the strategy needs. `causes` holds one exception per failed seat."""
+    """Fewer seats answered than the strategy needs. `causes` holds one exception per failed seat.
+
+    In another process a cause that cannot be pickled is a `StandIn` of the same name.
+    """
 
     def __init__(self, message: str, causes: Sequence[BaseException] = ()) -> None:
         super().__init__(message)

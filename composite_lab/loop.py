@@ -1,10 +1,13 @@
 """The one place where synchronous code meets the asynchronous core.
 
-| the caller stands in           | the coroutine runs on                                          |
-| ------------------------------ | -------------------------------------------------------------- |
-| a thread without a loop        | a private daemon thread with one loop, kept for the process     |
-| a running asyncio loop         | that same loop, re-entered by nest_asyncio2                     |
-| a running loop of another kind | the private loop; uvloop, for one, cannot be re-entered         |
+| the caller stands in            | the coroutine runs on                                           |
+| ------------------------------- | --------------------------------------------------------------- |
+| a thread without a loop         | a private daemon thread with one loop, kept for the process     |
+| a running asyncio loop          | that same loop, re-entered by nest_asyncio2                     |
+| a running loop of another kind, | the private loop; uvloop, for one, cannot be re-entered, and    |
+| or one that somebody patched    | nest_asyncio, re-entering, loses a kernel's queued cells        |
+| asynchronous code of a cell     | the private loop, if its task could not be rid of a second      |
+|                                 | cancellation (see `interrupts`)                                 |
 
 `Background` puts work on the private loop and returns at once.
 
@@ -25,12 +28,16 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
+
+from composite_lab import interrupts
 
 END_S = 5.0
 """How long the end of the interpreter waits for cancelled work, in seconds."""
 POLL_S = 0.05
 """How often a blocked caller looks whether its own task was cancelled, in seconds."""
+RUNNING = ("run_forever", "run_until_complete", "_run_once", "_check_running")
+"""What nest_asyncio2 replaces in a loop's class. Where others did so before, the two would not get on."""
 
 T = TypeVar("T")
 
@@ -41,32 +48,34 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
     Raises what the coroutine raises; `KeyboardInterrupt` and `asyncio.CancelledError` come after the
     coroutine has been cancelled and has ended.
     """
-    try:
-        running = asyncio.get_running_loop()
-    except RuntimeError:
-        return _run_on_private_loop(work, caller=None)
-    caller = asyncio.current_task()
-    if isinstance(running, asyncio.BaseEventLoop):
-        return _run_nested(running, work, caller)
-    return _run_on_private_loop(work, caller)
+    loop = _loop_to_reenter()
+    return _run_on_private_loop(work) if loop is None else _run_nested(loop, work)
 
 
 def iterate_sync(events: AsyncGenerator[T, None]) -> Iterator[T]:
     """The items of an async generator, from synchronous code. Closing the iterator closes the generator."""
+    # One cell of a notebook may begin it and another go on, but all of it has to be on one loop.
+    run = _run_on_private_loop if _loop_to_reenter() is None else run_sync
     try:
         while True:
             try:
-                item = run_sync(_next(events))
+                item = run(_next(events))
             except StopAsyncIteration:
                 return
             yield item
     finally:
         if not sys.is_finalizing():  # by then the private loop has ended, and everything on it
-            run_sync(events.aclose())
+            run(events.aclose())
 
 
 async def _next(events: AsyncIterator[T]) -> T:
     return await anext(events)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    with suppress(RuntimeError):  # no loop is running here
+        return asyncio.current_task()
+    return None
 
 
 def _cancellations(task: asyncio.Task[Any] | None) -> int:
@@ -76,9 +85,57 @@ def _cancellations(task: asyncio.Task[Any] | None) -> int:
 # --- a running asyncio loop, re-entered
 
 
-def _run_nested(
-    loop: asyncio.BaseEventLoop, work: Coroutine[Any, Any, T], caller: asyncio.Task[Any] | None
-) -> T:
+def _loop_to_reenter() -> asyncio.BaseEventLoop | None:
+    """The running loop, made ready for it. None if there is none or the private loop has to serve."""
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    if not can_reenter(running):
+        return None
+    _patch(running)
+    return None if interrupts.would_hang(asyncio.current_task()) else running
+
+
+def _run_nested(loop: asyncio.BaseEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    caller = asyncio.current_task()
+    before = _cancellations(caller)
+    task = loop.create_task(work)
+    watch = loop.create_task(_cancel_with(task, caller)) if caller is not None else None
+    try:
+        with interrupts.end(lambda: loop.call_soon_threadsafe(task.cancel)):
+            result = loop.run_until_complete(task)
+        if _cancellations(caller) > before:  # so late that `watch` had no turn
+            raise asyncio.CancelledError  # noqa: TRY301  (the same way out as an interrupt's)
+    except BaseException:
+        # An interrupt leaves `task` suspended half-way; its own end needs the loop once more.
+        task.cancel()
+        with suppress(BaseException):
+            loop.run_until_complete(task)
+        if _cancellations(caller) > before:
+            interrupts.take_back(caller)
+        raise
+    finally:
+        if watch is not None:
+            watch.cancel()
+    return result
+
+
+def can_reenter(loop: asyncio.AbstractEventLoop) -> TypeGuard[asyncio.BaseEventLoop]:
+    """Whether nest_asyncio2 can re-enter the loop: it runs as asyncio wrote it, or as nest_asyncio2 did."""
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        return False
+    if hasattr(asyncio, "_nest_patched") and not hasattr(asyncio, "_nest_asyncio2"):
+        return False
+    return all(_is_known(getattr(loop, name, None)) for name in RUNNING)
+
+
+def _is_known(method: Any) -> bool:
+    module = str(getattr(method, "__module__", None))
+    return module == "nest_asyncio2" or module.partition(".")[0] == "asyncio"
+
+
+def _patch(loop: asyncio.BaseEventLoop) -> None:
     import nest_asyncio2
 
     # What it makes of `asyncio.run` knows no loop factory and leaves tasks behind at the end. Only this loop
@@ -86,19 +143,6 @@ def _run_nested(
     run = asyncio.run
     nest_asyncio2.apply(loop)
     asyncio.run = run
-    task = loop.create_task(work)
-    watch = loop.create_task(_cancel_with(task, caller)) if caller is not None else None
-    try:
-        return loop.run_until_complete(task)
-    except BaseException:
-        # An interrupt leaves `task` suspended half-way; its own end needs the loop once more.
-        task.cancel()
-        with suppress(BaseException):
-            loop.run_until_complete(task)
-        raise
-    finally:
-        if watch is not None:
-            watch.cancel()
 
 
 async def _cancel_with(task: asyncio.Task[Any], caller: asyncio.Task[Any]) -> None:
@@ -222,14 +266,16 @@ class Background(Generic[T]):
             self.outcome.set_result(task.result())
 
 
-def _run_on_private_loop(work: Coroutine[Any, Any, T], caller: asyncio.Task[Any] | None) -> T:
+def _run_on_private_loop(work: Coroutine[Any, Any, T]) -> T:
+    caller = _current_task()
     before = _cancellations(caller)
     background = Background(work)
     try:
-        background.start()
-        while not concurrent.futures.wait([background.outcome], timeout=POLL_S).done:
-            if _cancellations(caller) > before:
-                raise asyncio.CancelledError  # noqa: TRY301  (the same way out as an interrupt's)
+        with interrupts.end(background.cancel):
+            background.start()
+            while not concurrent.futures.wait([background.outcome], timeout=POLL_S).done:
+                if _cancellations(caller) > before:
+                    raise asyncio.CancelledError  # noqa: TRY301  (the same way out as an interrupt's)
     except BaseException:
         background.cancel()
         concurrent.futures.wait([background.outcome])

@@ -14,15 +14,15 @@ PACKAGE = Path(composite_lab.__file__).parent
 # From the ground up. A module may import modules of lower floors, and of its own if that makes no circle. A
 # room without a floor for each of its modules has them all on one.
 FLOORS = [
-    ["errors", "loop", "redaction", "thoughts"],
+    ["errors", "interrupts", "loop", "redaction", "thoughts", "travel"],
     ["seats", "trace.call", "trace.verdict", "trace.summary", "trace.reasoning", "trace.frames",
      "trace.model", "trace.events", "trace.sink", "trace.otel", "strategies.ranking", "strategies.prompts",
      "strategies.parsing", "strategies.ballots", "strategies.rubric", "strategies.forms", "strategies.rules",
      "strategies.kemeny", "strategies.tally", "strategies.agreement", "strategies.orders",
      "strategies.history", "strategies.conversation"],
     ["replies", "gateway.place", "gateway.retrying", "gateway.models", "gateway.memory", "gateway.quiet",
-     "gateway.plainness", "gateway.toolcalls", "gateway.tap", "gateway.assembly", "gateway.mending",
-     "gateway.attempt", "gateway.gateway"],
+     "gateway.plainness", "gateway.portable", "gateway.toolcalls", "gateway.tap", "gateway.assembly",
+     "gateway.mending", "gateway.workers", "gateway.attempt", "gateway.gateway"],
     ["tools"],
     ["strategies.stage", "strategies.reasoning", "strategies.run", "strategies.handle", "strategies.base",
      "strategies.replay"],

@@ -102,6 +102,27 @@ def test_in_uvloop_the_private_loop_serves_and_asyncio_stays_as_it_is(fake_opena
     assert facts("uvloop", fake_openai) == {"same": False, "kept": True, "patched": False}
 
 
+def test_a_loop_that_runs_in_a_way_of_its_own_is_not_reentered() -> None:
+    class Theirs(asyncio.SelectorEventLoop):
+        def _run_once(self) -> None:
+            super()._run_once()  # type: ignore[misc]
+
+    async def main() -> bool:
+        return run_sync(where()) == await where()
+
+    with asyncio.Runner(loop_factory=Theirs) as runner:
+        assert runner.run(main()) is False
+    assert Theirs._run_once.__qualname__.endswith("Theirs._run_once")
+
+
+def test_under_the_older_nest_asyncio_the_private_loop_serves(fake_openai: FakeServer) -> None:
+    assert facts("older_patch", fake_openai) == {"same": False, "kept": True, "patched_anew": False}
+
+
+def test_an_iterator_goes_on_where_it_began(fake_openai: FakeServer) -> None:
+    assert facts("moved", fake_openai) == {"items": [0, 1, 2], "loops": 1}
+
+
 def test_importing_patches_nothing_and_starts_no_thread(fake_openai: FakeServer) -> None:
     found = facts("imported", fake_openai)
     assert found["patched"] is False

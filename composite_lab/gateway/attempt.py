@@ -20,7 +20,6 @@ from composite_lab.gateway.mending import mend
 from composite_lab.gateway.models import cost_of, provider_of, recorded_params
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Enclosing
 from composite_lab.gateway.plainness import learn, speaks_plainly
-from composite_lab.gateway.quiet import let_worker_go
 from composite_lab.gateway.tap import Tap
 from composite_lab.redaction import printable
 from composite_lab.replies import Reply, emptiness, price, read_answer, read_usage
@@ -67,7 +66,6 @@ class Attempt:
             status: Status = "timeout" if isinstance(error, Timeout | TimeoutError) else "error"
             gateway.redact_error(error)
             raise self._failure(status, self._readable(error)) from None
-        let_worker_go()
         return self._succeed(response)
 
     async def _send_in_time(self) -> Any:

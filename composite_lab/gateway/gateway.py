@@ -19,8 +19,10 @@ from composite_lab.gateway.attempt import Attempt
 from composite_lab.gateway.memory import MEMORY, Memory, Remembered, Request
 from composite_lab.gateway.models import check_price, provider_of
 from composite_lab.gateway.place import ENCLOSING, CallFailed, Place
+from composite_lab.gateway.portable import make_portable
 from composite_lab.gateway.quiet import silence
 from composite_lab.gateway.retrying import WAIT_INITIAL_S, WAIT_MAX_S, pause_before_retry
+from composite_lab.gateway.workers import have_one_for_each_loop
 from composite_lab.redaction import printable, redact, redact_error
 from composite_lab.replies import Reply
 from composite_lab.seats import MAX_DEPTH, Seat, is_secret_name, nesting_depth
@@ -28,6 +30,7 @@ from composite_lab.trace.call import Call
 from composite_lab.trace.events import CallFinished, Observer
 
 silence()
+have_one_for_each_loop()
 
 CALL_TIMEOUT_S = 600.0
 """How long a call may take by the clock whose seat says nothing else: LiteLLM's own bounds only silence."""
@@ -96,8 +99,9 @@ class Gateway:
         return redact(printable(text), self._secrets)
 
     def redact_error(self, error: BaseException) -> None:
-        """Take the secrets of this run's seats out of an error."""
+        """Take the secrets of this run's seats out of an error, and let it go to other processes."""
         redact_error(error, self._secrets)
+        make_portable(error)
 
     def call(
         self,

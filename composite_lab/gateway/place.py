@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from composite_lab.trace.call import Call
+from composite_lab.travel import Travels
 
 if TYPE_CHECKING:
     from composite_lab.gateway.gateway import Gateway
@@ -23,7 +24,7 @@ class Place(NamedTuple):
     draw: int = 0
 
 
-class CallFailed(Exception):
+class CallFailed(Travels, Exception):
     """A sub-call failed. `call` is its record, `cause` the exception behind it.
 
     `shown` tells that pieces of its answer have already gone to the observer.

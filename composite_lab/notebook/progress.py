@@ -5,6 +5,7 @@ Light on purpose: importing the package in a notebook imports this. Pages and wi
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 import warnings
@@ -82,10 +83,14 @@ class CellLines:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._lines: OrderedDict[str, CellLine] = OrderedDict()
+        self._pid = os.getpid()
 
     def watch(self, strategy: Strategy) -> Observer | None:
-        """The observer of a run that begins. None inside another run's call, which counts it as its own."""
-        if ENCLOSING.get() is not None:
+        """The observer of a run that begins. None inside another run's call, which counts it as its own.
+
+        None in a forked child, too, which cannot speak for the kernel.
+        """
+        if ENCLOSING.get() is not None or os.getpid() != self._pid:
             return None
         request = self._shell.get_parent().get("header", {}).get("msg_id", "")
         line = self._lines.setdefault(request, CellLine(self._shell))

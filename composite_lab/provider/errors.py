@@ -6,6 +6,7 @@ import openai
 from litellm.exceptions import APIError, BadRequestError, InternalServerError, Timeout
 
 from composite_lab.errors import BudgetExceeded, CompositeError, ConfigError, QuorumError
+from composite_lab.gateway.portable import make_portable
 from composite_lab.provider.request import PROVIDER
 from composite_lab.seats import COMPOSITE_PREFIX
 
@@ -19,6 +20,7 @@ def to_litellm(error: Exception, model: str) -> Exception:
     trace = getattr(error, "trace", None)
     if trace is not None:
         mapped.trace = trace  # type: ignore[attr-defined]
+    make_portable(mapped)
     return mapped
 
 

@@ -18,6 +18,9 @@ class BehaviourError(ValueError):
         super().__init__(message)
         self.option = option
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.option)  # so that it can be unpickled
+
 
 @lru_cache(maxsize=4096)
 def parse_model(model: str, header: str = "") -> tuple[str, Behaviour]:

@@ -42,7 +42,12 @@ class Cell:
     @property
     def printed(self) -> str:
         """What the cell wrote to stdout."""
-        return "".join(content["text"] for content in self.of("stream") if content["name"] == "stdout")
+        return self._stream("stdout")
+
+    @property
+    def complaints(self) -> str:
+        """What the cell wrote to stderr."""
+        return self._stream("stderr")
 
     @property
     def shown(self) -> list[str]:
@@ -51,6 +56,9 @@ class Cell:
         for content in self.of("display_data", "update_display_data"):
             texts[content["transient"].get("display_id", str(len(texts)))] = content["data"]["text/plain"]
         return list(texts.values())
+
+    def _stream(self, name: str) -> str:
+        return "".join(content["text"] for content in self.of("stream") if content["name"] == name)
 
 
 class Kernel:

@@ -143,6 +143,54 @@ def test_an_interrupted_run_ends_its_calls_and_keeps_what_was_answered(
     assert kernel.run("panel('p').run('Why?').text[:0]").reply["status"] == "ok"
 
 
+BLOCKED = {
+    "await, then run": "await asyncio.sleep(0)\npanel('p+hang', 'q+hang').run('Why?')",
+    "an awaited function": "async def f():\n    panel('p+hang', 'q+hang').run('Why?')\nawait f()",
+    "a task": "async def f():\n    panel('p+hang', 'q+hang').run('Why?')\nawait asyncio.create_task(f())",
+    "a stream": "await asyncio.sleep(0)\nlist(panel('p+hang', 'q+hang').stream('Why?'))",
+}
+
+
+def stopped_and_followed(kernel: Kernel, server: FakeServer, code: str) -> Cell:
+    """The cell with this code, stopped when its two calls hang; the cells queued behind it must run."""
+    cell = kernel.send(f"import asyncio\n{code}")
+    behind = [
+        kernel.send("'next'"),
+        kernel.send("await asyncio.sleep(0)\npanel('p').run('Why?').trace.status"),
+    ]
+    in_flight(server, 2)
+    kernel.interrupt()
+    kernel.wait(cell)
+    assert [kernel.wait(one).reply["status"] for one in behind] == ["ok", "ok"]
+    assert all_hung_up(server, 2)
+    return cell
+
+
+@pytest.mark.parametrize("name", BLOCKED)
+def test_stop_ends_a_cell_of_asynchronous_code_that_is_blocked_by_a_run(
+    kernel: Kernel, fake_openai: FakeServer, name: str
+) -> None:
+    kernel.run("panel('p').run('Why?')")
+    assert stopped_and_followed(kernel, fake_openai, BLOCKED[name]).reply["ename"] == "CancelledError"
+
+
+def test_stop_ends_such_a_cell_when_it_is_the_first_of_a_kernel(fake_openai: FakeServer) -> None:
+    with Kernel() as new:
+        new.run(SETUP.format(url=fake_openai.base_url))
+        cell = stopped_and_followed(new, fake_openai, BLOCKED["await, then run"])
+        assert cell.reply["ename"] == "CancelledError"
+        assert any(line.startswith("moa cancelled") for line in cell.shown)
+
+
+def test_a_timeout_in_such_a_cell_ends_the_run_and_the_cell(kernel: Kernel, fake_openai: FakeServer) -> None:
+    kernel.run("panel('p').run('Why?')")
+    cell = kernel.run(
+        "import asyncio\nasync with asyncio.timeout(0.5):\n    panel('p+hang', 'q+hang').run('Why?')"
+    )
+    assert cell.reply["ename"] == "TimeoutError"
+    assert all_hung_up(fake_openai, 2)
+
+
 # --- errors
 
 
@@ -288,6 +336,34 @@ def test_a_run_cancelled_before_it_began_does_not_look_as_if_it_went_on(
     )
     assert "moa cancelled" in saved.content["data"]["text/html"]
     kernel.run("first.result()")
+
+
+LOG = """
+import asyncio, gc, litellm
+from litellm.integrations.custom_logger import CustomLogger
+
+class Log(CustomLogger):
+    told = 0
+
+    async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
+        Log.told += 1
+
+log = Log()
+litellm.callbacks.append(log)
+"""
+
+
+def test_runs_in_the_background_and_in_cells_are_quiet_and_told_to_callbacks(
+    kernel: Kernel, fake_openai: FakeServer
+) -> None:
+    in_cells = ["for n in range(4):\n    panel('p', 'q').run(f'{n}?')", "await panel('p').arun('Why?')"]
+    start = "handles = [panel('p+latency=0.1', 'q').start(f'{n}?') for n in range(3)]"
+    codes = [LOG, *[code for one in in_cells for code in (start, one, "[h.result() for h in handles]")]]
+    end = "gc.collect()\nwhile log.told < 32:\n    await asyncio.sleep(0.05)\nprint(log.told)"
+    cells = [kernel.send(code) for code in (*codes, end, "litellm.callbacks.remove(log)")]
+    assert [kernel.wait(cell).reply["status"] for cell in cells] == ["ok"] * len(cells)
+    assert "".join(cell.complaints for cell in cells) == ""
+    assert cells[-2].printed == f"{2 * 3 * 3 + 4 * 3 + 2}\n"
 
 
 # --- results

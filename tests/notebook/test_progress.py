@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -64,6 +65,19 @@ def test_runs_are_followed_once_however_often_the_package_is_imported(shell: Any
     assert len(WATCHERS) == before + 1
     assert shell.CustomTB is handler
     assert shell.custom_exceptions == (Exception,)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_draws_no_line(shell: Any) -> None:
+    follow_runs(shell)
+    strategy = lab.MoA(aggregator="openai/a")
+    child = os.fork()
+    if child == 0:
+        os._exit(WATCHERS[-1](strategy) is not None)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert WATCHERS[-1](strategy) is not None  # and its parent does
 
 
 def test_an_error_handler_of_somebody_else_stays(shell: Any) -> None:

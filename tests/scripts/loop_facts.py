@@ -60,6 +60,36 @@ async def in_uvloop() -> Facts:
     return {"same": first == here, "kept": first == second, "patched": patched()}
 
 
+async def older_patch() -> Facts:
+    # The mark that nest_asyncio leaves; the package itself is archived and not installed here.
+    asyncio._nest_patched = True  # type: ignore[attr-defined]
+    here = await where()
+    first, second = run_sync(where()), run_sync(where())
+    return {
+        "same": first == here,
+        "kept": first == second,
+        "patched_anew": hasattr(asyncio, "_nest_asyncio2"),
+    }
+
+
+def moved() -> Facts:
+    loops = set()
+
+    async def numbers() -> Any:
+        for number in range(3):
+            loops.add(asyncio.get_running_loop())
+            yield number
+
+    iterator = iterate_sync(numbers())
+    items = [next(iterator)]  # where no loop runs
+
+    async def go_on() -> None:
+        items.extend(iterator)
+
+    asyncio.run(go_on())
+    return {"items": items, "loops": len(loops)}
+
+
 async def timed_out() -> Facts:
     outcome = "answered"
     try:
@@ -135,6 +165,8 @@ SCENES: dict[str, Callable[[], Facts]] = {
     "uvloop": uvloop_run,
     "timed_out": lambda: asyncio.run(timed_out()),
     "iterated": lambda: asyncio.run(iterated()),
+    "older_patch": lambda: asyncio.run(older_patch()),
+    "moved": moved,
     "forked": forked,
     "left_open": left_open,
     "exiting_observer": exiting_observer,
