@@ -14,7 +14,7 @@ PACKAGE = Path(composite_lab.__file__).parent
 # From the ground up. A module may import modules of lower floors, and of its own if that makes no circle. A
 # room without a floor for each of its modules has them all on one.
 FLOORS = [
-    ["errors", "loop", "redaction", "thoughts"],
+    ["errors", "interrupts", "loop", "redaction", "thoughts"],
     ["seats", "trace.call", "trace.verdict", "trace.summary", "trace.reasoning", "trace.frames",
      "trace.model", "trace.events", "trace.sink", "trace.otel", "strategies.ranking", "strategies.prompts",
      "strategies.parsing", "strategies.ballots", "strategies.rubric", "strategies.forms", "strategies.rules",
