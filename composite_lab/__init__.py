@@ -26,6 +26,7 @@ from composite_lab.errors import (
     ToolLoopError,
     UnreadableReply,
 )
+from composite_lab.interrupts import interrupts_held
 from composite_lab.profiles import (
     load_profiles,
     profile,
@@ -194,9 +195,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    if name == "plots":
-        return import_module("composite_lab.notebook.plots")
-    return getattr(import_module(_ON_USE[name]), name)
+    with interrupts_held():
+        module = import_module("composite_lab.notebook.plots" if name == "plots" else _ON_USE[name])
+    return module if name == "plots" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,6 @@
-"""An interrupt of a kernel's cell of asynchronous code, while synchronous code in it is blocked.
+"""Interrupts: held back while something must not be left half-done, and in cells of asynchronous code.
 
-ipykernel makes a cancellation of the cell's task out of it. That task is not waiting but running, below us
+In a kernel's cell of asynchronous code, while synchronous code in it is blocked, ipykernel makes a cancellation of the cell's task out of it. That task is not waiting but running, below us
 on the stack, so asyncio marks it to be cancelled when it waits next. We end the work, the cell ends, and
 then the mark cancels ipykernel's own waiting for the cell: neither reply nor idle is ever sent. So the
 interrupt ends the work and leaves the task alone.
@@ -13,7 +13,30 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """A Ctrl-C inside of this comes at its end.
+
+    pandas, numpy and scipy cannot be imported again in a process in which an interrupt broke off their
+    first import. For what ends by itself in a few seconds: nothing else can stop it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    # Interrupts come to the main thread alone. Where one ends the process or nobody minds, none is held.
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(*came[-1])
 
 
 @contextmanager

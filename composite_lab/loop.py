@@ -34,6 +34,8 @@ from composite_lab import interrupts
 
 END_S = 5.0
 """How long the end of the interpreter waits for cancelled work, in seconds."""
+RUN = "composite_lab run"
+"""The name of tasks whose loss at the end of the interpreter is told."""
 POLL_S = 0.05
 """How often a blocked caller looks whether its own task was cancelled, in seconds."""
 RUNNING = ("run_forever", "run_until_complete", "_run_once", "_check_running")
@@ -164,6 +166,7 @@ class _PrivateLoop:
         self.selector = selectors.DefaultSelector()
         self.loop = asyncio.SelectorEventLoop(self.selector)
         self.pid = os.getpid()
+        self.has_ended = False
         started = threading.Event()
         self.thread = threading.Thread(target=self._serve, args=(started,), name="composite_lab", daemon=True)
         self.thread.start()
@@ -185,6 +188,12 @@ class _PrivateLoop:
         # import lock for ever.
         if self.pid != os.getpid():  # a forked child has the object and not the thread
             return
+        self.has_ended = True
+        if any(task.get_name() == RUN for task in asyncio.all_tasks(self.loop)) and sys.stderr is not None:
+            sys.stderr.write(
+                "composite_lab: the script ended while a run was still under way, so that was cancelled. "
+                "Wait for it: result() of a handle, join() of a thread.\n"
+            )
         ended = asyncio.run_coroutine_threadsafe(_cancel_all(), self.loop)
         concurrent.futures.wait([ended], timeout=END_S)
 
@@ -247,7 +256,7 @@ class Background(Generic[T]):
 
     def _begin(self) -> None:
         if not self.outcome.done():
-            self._task = self._loop.create_task(self._work)
+            self._task = self._loop.create_task(self._work, name=RUN)
             self._task.add_done_callback(self._hand_over)
 
     def _end(self) -> None:
@@ -280,4 +289,15 @@ def _run_on_private_loop(work: Coroutine[Any, Any, T]) -> T:
         background.cancel()
         concurrent.futures.wait([background.outcome])
         raise
-    return background.outcome.result()
+    try:
+        return background.outcome.result()
+    except asyncio.CancelledError:
+        leave_if_ending()
+        raise
+
+
+def leave_if_ending() -> None:
+    """End this thread without a word when the interpreter ends: what it waited for has been told of."""
+    ending = _private is not None and _private.has_ended
+    if ending and threading.current_thread() is not threading.main_thread():
+        raise SystemExit

@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from composite_lab.batch.runs import FINISHED
+from composite_lab.interrupts import interrupts_held
 from composite_lab.notebook.drawing import (
     HATCH,
     VERBATIM,
@@ -50,7 +51,8 @@ def cost_quality(what: Any, *, ax: Axes | None = None) -> Axes:
     Filled points lie on the Pareto front, the dotted line: nothing else is as good for less. Points of
     about the same cost are moved a little apart. The frame is that of `comparison.summary()`.
     """
-    from composite_lab.batch.stats import pareto_front  # scipy and statsmodels, as below
+    with interrupts_held():
+        from composite_lab.batch.stats import pareto_front  # scipy and statsmodels, as below
 
     frame = what.summary() if _is_comparison(what) else what
     rows = rows_of(frame, JUDGED, "comparison.summary()", ONE)
@@ -163,7 +165,8 @@ def _spread(ax: Axes, place: int, times: Sequence[float], colour: Any) -> None:
 
 def _told(times: Sequence[float], runs: int) -> str:
     """The percentiles of a strategy's runs, and how many are not in them."""
-    from composite_lab.batch.stats import percentiles
+    with interrupts_held():
+        from composite_lab.batch.stats import percentiles
 
     found = [f"{name} {value:.2f} s" for name, value in percentiles(times).items() if value is not None]
     missing = runs - len(times)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from composite_lab.errors import ConfigError
+from composite_lab.interrupts import interrupts_held
 from composite_lab.strategies.base import Strategy
 from composite_lab.trace.call import Ballot
 from composite_lab.trace.model import Result, Trace
@@ -117,21 +118,25 @@ def _note_on(fault: Exception) -> str:
 
 def _explorer(shown: Any) -> Any:
     if _is(COMPARISON, shown):
-        from composite_lab.notebook.comparison_explorer import comparison_explorer
+        with interrupts_held():
+            from composite_lab.notebook.comparison_explorer import comparison_explorer
 
         return comparison_explorer(shown)
-    from composite_lab.notebook.explorer import trace_explorer
+    with interrupts_held():
+        from composite_lab.notebook.explorer import trace_explorer
 
     return trace_explorer(shown.trace if isinstance(shown, Result) else shown)
 
 
 def _page(shown: Any) -> str:
     if _is(COMPARISON, shown) or _is(FORECAST, shown):
-        from composite_lab.notebook import comparison_page
+        with interrupts_held():
+            from composite_lab.notebook import comparison_page
 
         is_forecast = _is(FORECAST, shown)
         return comparison_page.forecast_page(shown) if is_forecast else comparison_page.comparison_page(shown)
-    from composite_lab.notebook import page
+    with interrupts_held():
+        from composite_lab.notebook import page
 
     match shown:
         case Result():

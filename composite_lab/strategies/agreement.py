@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from composite_lab.interrupts import interrupts_held
 from composite_lab.strategies.rules import RULES, Rule
 from composite_lab.strategies.tally import Order, Tally, levels
 
@@ -94,8 +95,9 @@ def pairwise_tau(orders: Sequence[Order]) -> npt.NDArray[np.float64]:
     puts all of them on a level. Source: Kendall 1945, tau-b as `scipy.stats.kendalltau` computes it, which
     without level pairs is the tau of Kendall 1938.
     """
-    import numpy as np
-    from scipy.stats import kendalltau
+    with interrupts_held():
+        import numpy as np
+        from scipy.stats import kendalltau
 
     Tally(orders)
     told = [levels(order) for order in orders]

@@ -21,7 +21,7 @@ from composite_lab.gateway import (
     recordable,
 )
 from composite_lab.gateway.gateway import CALL_TIMEOUT_S, MAX_REPLY_CHARS
-from composite_lab.loop import iterate_sync, run_sync
+from composite_lab.loop import RUN, iterate_sync, run_sync
 from composite_lab.seats import Frozen, Seat, secrets_in, user_info
 from composite_lab.strategies.conversation import read_conversation
 from composite_lab.strategies.handle import RunHandle
@@ -171,7 +171,7 @@ class Strategy(Frozen):
         events: asyncio.Queue[Event | None] = asyncio.Queue()
         run = self._prepare(messages, params, events.put_nowait, stream=True)
         # A task of its own: its timeouts and task groups must not change tasks between two events.
-        work = asyncio.create_task(self._execute(run))
+        work = asyncio.create_task(self._execute(run), name=RUN)
         work.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:

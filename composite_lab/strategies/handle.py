@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from composite_lab.errors import RunCancelled
-from composite_lab.loop import Background
+from composite_lab.loop import Background, leave_if_ending
 from composite_lab.trace.events import Event, Failed, Finished, Observer
 from composite_lab.trace.model import Result, Trace
 
@@ -122,6 +122,7 @@ class RunHandle:
         try:
             return outcome.result()
         except asyncio.CancelledError:
+            leave_if_ending()
             answered = sum(call.status == "ok" for call in self.trace.calls) if self.trace else 0
             error = RunCancelled(
                 f"the run was cancelled when {answered} calls had been answered: see its trace"

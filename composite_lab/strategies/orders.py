@@ -48,6 +48,6 @@ def _rows(own: Sequence[int | None], size: int, turn: int, own_is_shown: bool) -
     candidates, or it would always find itself in the same position.
     """
     given = [None if each is None else (turn - each if own_is_shown else each) % size for each in own]
-    free = [row for row in range(size) if row not in given] or list(range(size))
+    free = sorted({*range(size)} - {*given}) or list(range(size))
     turns = count(turn)
     return [free[next(turns) % len(free)] if row is None else row for row in given]

@@ -34,6 +34,7 @@ class ReasoningContent:
         self._sections: list[str] = []
         self._room = COMPACT_CHARS
         self._is_thinking = False
+        self._seen = 0
 
     @property
     def text(self) -> str:
@@ -46,8 +47,10 @@ class ReasoningContent:
     ) -> None:
         """Add the section of a stage out of all calls so far, and tell that the stage has ended."""
         section = ""
+        # Stages wait for each other: what was there when the last one ended is in none that follows.
+        fresh, self._seen = calls[self._seen :], len(calls)
         if self._detail != "none":
-            below = by_parent(list(calls))
+            below = by_parent(list(fresh))
             # Calls of a composite that sits here belong to that seat's own answer.
             own = in_stable_order(
                 [call for call in below.get(None, []) if (call.stage, call.round) == (stage, round_)]

@@ -18,7 +18,7 @@ from composite_lab.replies import Reply, read_message
 from composite_lab.strategies.conversation import BETWEEN, Message, asked_on, without_tools
 from composite_lab.strategies.reasoning import ReasoningContent
 from composite_lab.strategies.replay import Recording
-from composite_lab.strategies.stage import Job, causes, cut_stragglers
+from composite_lab.strategies.stage import Job, causes, cut_stragglers, draws
 from composite_lab.trace import sink
 from composite_lab.trace.call import Ballot, Call, Canary, Standing, function_of
 from composite_lab.trace.events import (
@@ -105,8 +105,7 @@ class Run:
         self.emit(StageStarted(stage, round_, len(jobs)))
         outcomes: list[asyncio.Task[Reply | CallFailed]] = []
         async with asyncio.TaskGroup() as group:  # at its end all calls have ended
-            for position, job in enumerate(jobs):
-                draw = sum(map(job.asks_the_same, jobs[:position]))
+            for job, draw in zip(jobs, draws(jobs), strict=True):
                 place = Place(stage, role, round_, job.index, job.sample, draw)
                 outcomes.append(group.create_task(self._ask(job, place)))
             if self.strategy.straggler_grace_s is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from composite_lab.interrupts import interrupts_held
 from composite_lab.trace.call import Ballot, Call, Canary, Record, Standing, Usage
 from composite_lab.trace.summary import Summary, harmless, summarize, total_cost
 from composite_lab.trace.verdict import Verdict
@@ -77,13 +78,15 @@ class Trace(Record):
         All columns are always there, with pandas' nullable dtypes: NA where unknown, never 0.
         `include_text=True` adds `messages` (a list of dicts) and `text`.
         """
-        from composite_lab.trace import frames
+        with interrupts_held():
+            from composite_lab.trace import frames
 
         return frames.calls_frame(self.calls, include_text=include_text)
 
     def messages_df(self) -> pd.DataFrame:
         """A row per message sent and per answer received, for reading a run like a transcript."""
-        from composite_lab.trace import frames
+        with interrupts_held():
+            from composite_lab.trace import frames
 
         return frames.messages_frame(self.calls)
 
@@ -93,13 +96,15 @@ class Trace(Record):
         For estimates of bias: the position shown, whether the answer is the reviewer's own, its length in
         completion tokens, and the models of both. By a rubric, `score` is the mean over its criteria.
         """
-        from composite_lab.trace import frames
+        with interrupts_held():
+            from composite_lab.trace import frames
 
         return frames.ballots_frame(self.trace_id, self.ballots, self.standings, self.calls)
 
     def scores_df(self) -> pd.DataFrame:
         """A row per reviewer, candidate and criterion of a review by a rubric; empty without one."""
-        from composite_lab.trace import frames
+        with interrupts_held():
+            from composite_lab.trace import frames
 
         return frames.scores_frame(self.trace_id, self.ballots)
 
