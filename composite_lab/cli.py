@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import typer
 
 from composite_lab.commands.ask import ask
 from composite_lab.commands.compare import compare
+from composite_lab.commands.console import show_crash, show_warning
 from composite_lab.commands.demo import demo
 from composite_lab.commands.profiles import profiles
 from composite_lab.commands.serve import fake_server, serve
@@ -18,7 +21,11 @@ for command in (demo, ask, compare, trace, profiles, serve, fake_server):
 
 def main() -> None:
     """The entry point of `composite-lab`."""
-    app()
+    warnings.showwarning = show_warning  # type: ignore[assignment]  # it needs no file
+    try:
+        app()
+    except Exception:
+        show_crash()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Interrupts: held back while something must not be left half-done, and in cells of asynchronous code.
 
-In a kernel's cell of asynchronous code, while synchronous code in it is blocked, ipykernel makes a cancellation of the cell's task out of it. That task is not waiting but running, below us
-on the stack, so asyncio marks it to be cancelled when it waits next. We end the work, the cell ends, and
-then the mark cancels ipykernel's own waiting for the cell: neither reply nor idle is ever sent. So the
-interrupt ends the work and leaves the task alone.
+In a kernel's cell of asynchronous code, while synchronous code in it is blocked, ipykernel makes a
+cancellation of the cell's task out of an interrupt. That task is not waiting but running, below us on the
+stack, so asyncio marks it to be cancelled when it waits next. We end the work, the cell ends, and then the
+mark cancels ipykernel's own waiting for the cell: neither reply nor idle is ever sent. So the interrupt ends
+the work and leaves the task alone.
 """
 
 from __future__ import annotations

@@ -182,3 +182,18 @@ def test_the_frame_is_written_in_each_form(here: dict[str, str], tmp_path: Path,
         "jsonl": lambda path: pd.read_json(path, lines=True),
     }
     assert list(readers[suffix](file)["prompt"]) == ["Question 0", "Question 1"]
+
+
+def test_a_frame_as_csv_holds_no_formulas_unless_asked_for(here: dict[str, str], tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(json.dumps({"id": "=1", "prompt": "@Question", "target": "-x"}) + "\n")
+    file = experiment(tmp_path, "m+text=%3D1%2B1", prompts=1)
+    start, _, _ = file.read_text().partition("prompts:\n")
+    file.write_text(f"{start}prompts: {prompts}\nstore: runs.sqlite\n")
+    for options, mark in (([], "'"), (["--no-guard-formulas"], "")):
+        frame, calls = tmp_path / "frame.csv", tmp_path / "calls.csv"
+        done = run("compare", str(file), "--out", str(frame), "--calls", str(calls), *options, **here)
+        assert done.returncode == 0, done.stderr
+        row = pd.read_csv(frame).iloc[0]
+        assert (row["prompt"], row["target"]) == (f"{mark}@Question", f"{mark}-x")
+        assert pd.read_csv(calls)["latency_s"].dtype == float

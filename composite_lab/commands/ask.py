@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from composite_lab import terminal
-from composite_lab.commands.console import err, fail, out
+from composite_lab.commands.console import err, fail, print_json, write
 from composite_lab.errors import ConfigError
 from composite_lab.strategies.base import Strategy
 from composite_lab.strategies.council import Council
@@ -76,7 +75,7 @@ def ask(
         save_traces(save)
         given: dict[str, Any] = {name: value for name, value in params.items() if value is not None}
         if json_:
-            out.print_json(_as_json(runner.run(messages, **given)))
+            print_json(_as_json(runner.run(messages, **given)))
         else:
             _stream(runner, messages, given)
     except ConfigError as error:
@@ -117,15 +116,13 @@ def _stream(runner: Strategy, messages: list[dict[str, Any]], params: dict[str, 
             case CallFinished(call=call) if call.status != "ok":
                 err.print(f"[yellow]  {escape(call.name)}: {call.error_type or call.status}[/yellow]")
             case TextDelta(text=text):
-                sys.stdout.write(text)
-                sys.stdout.flush()
+                write(text)
             case Finished(result=result):
-                sys.stdout.write("\n")
+                write("\n")
                 err.print(terminal.calls_table(result.trace))
                 err.print(terminal.headline(result.trace))
 
 
-def _as_json(result: Result) -> str:
-    totals = {"text": result.text, "message": result.message, "usage": result.usage.model_dump(),
+def _as_json(result: Result) -> dict[str, Any]:
+    return {"text": result.text, "message": result.message, "usage": result.usage.model_dump(),
               "cost_usd": result.cost_usd, "trace": result.trace.model_dump(mode="json")}  # fmt: skip
-    return json.dumps(totals)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +11,8 @@ import typer
 from rich.text import Text
 
 from composite_lab.commands import tables
-from composite_lab.commands.console import err, fail, out
+from composite_lab.commands.console import err, fail, json_text, out, write
+from composite_lab.commands.spreadsheet import GuardFormulas, csv_of
 from composite_lab.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def compare(
     calls: Annotated[
         Path | None, typer.Option(metavar="FILE", help="All calls, as .parquet or .csv.")
     ] = None,
+    guard_formulas: GuardFormulas = True,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -68,7 +69,7 @@ def compare(
     try:
         comparison = batch.compare(**options, progress=not quiet and sys.stderr.isatty())
         _show(comparison, json_)
-        _write(comparison, out_, calls)
+        _write(comparison, out_, calls, guard=guard_formulas)
     except KeyboardInterrupt:
         _interrupted(file, options)
     except ConfigError as error:
@@ -115,21 +116,21 @@ def _show(comparison: Comparison, json_: bool) -> None:
     out.print(f"{comparison.calls_paid} calls paid for now, {comparison.paid_usd:.6f} USD")
 
 
-def _write(comparison: Comparison, frame_file: Path | None, calls_file: Path | None) -> None:
+def _write(comparison: Comparison, frame_file: Path | None, calls_file: Path | None, *, guard: bool) -> None:
     if frame_file is not None and frame_file.suffix == ".parquet":
         comparison.to_parquet(frame_file)
     elif frame_file is not None:
-        _write_frame(comparison.to_dataframe(), frame_file)
+        _write_frame(comparison.to_dataframe(), frame_file, guard)
     if calls_file is not None:
-        _write_frame(comparison.calls_df(), calls_file)
+        _write_frame(comparison.calls_df(), calls_file, guard)
 
 
-def _write_frame(frame: pd.DataFrame, file: Path) -> None:
+def _write_frame(frame: pd.DataFrame, file: Path, guard: bool) -> None:
     match file.suffix:
         case ".parquet":
             frame.to_parquet(file, index=False)
         case ".csv":
-            frame.to_csv(file, index=False)
+            file.write_text(csv_of(frame, guard=guard), encoding="utf-8", newline="")
         case _:
             frame.to_json(file, orient="records", lines=True, force_ascii=False)
 
@@ -180,4 +181,4 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _print_json(content: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write(json_text(content) + "\n")

@@ -30,7 +30,7 @@ def profiles(
     try:
         for name in load_profiles(file):
             strategy = profile(name)
-            table.add_row(name, strategy.kind, escape(", ".join(map(str, strategy.all_seats()))))
+            table.add_row(escape(name), strategy.kind, escape(", ".join(map(str, strategy.all_seats()))))
     except ConfigError as error:
         fail(error, code=2)
     out.print(table)

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from composite_lab import serving
 from composite_lab.commands.console import fail, out
@@ -38,7 +39,7 @@ def serve(
             path = config or Path(folder) / "proxy.yaml"
             names = serving.write_config(path, profiles, any_model=any_model)
             key = os.environ.get(serving.KEY_VARIABLE)
-            out.print(f"Serving {', '.join(names)} at http://{host}:{port}")
+            out.print(f"Serving {escape(', '.join(names))} at http://{host}:{port}")
             if key is None:
                 key = serving.new_master_key()
                 out.print(f"Master key (made for this run, shown once): {key}", soft_wrap=True)

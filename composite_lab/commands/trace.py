@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from composite_lab import terminal
-from composite_lab.commands.console import fail, out, show_answer
+from composite_lab.commands.console import fail, out, show_answer, write
+from composite_lab.commands.spreadsheet import GuardFormulas, csv_of
 from composite_lab.errors import ConfigError
 from composite_lab.trace.sink import load_traces
 
@@ -19,6 +20,7 @@ def trace(
     id_: Annotated[str, typer.Option("--id", metavar="PREFIX", help="Only traces whose id begins so.")] = "",
     text: Annotated[bool, typer.Option("--text", help="Also the answers of every stage.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="The calls of all traces as one CSV table.")] = False,
+    guard_formulas: GuardFormulas = True,
 ) -> None:
     """Show saved traces."""
     try:
@@ -31,10 +33,11 @@ def trace(
         )
     if csv:
         for number, one in enumerate(chosen):
-            sys.stdout.write(one.to_dataframe().to_csv(index=False, header=number == 0))
+            write(csv_of(one.to_dataframe(), guard=guard_formulas, header=number == 0))
         return
     for one in chosen:
-        out.rule(f"{one.trace_id} · {one.started_at:%Y-%m-%d %H:%M:%S} UTC")
+        title = f"{one.trace_id} · {one.started_at:%Y-%m-%d %H:%M:%S} UTC"
+        out.rule(Text(title, style="rule.text"))
         if text:
             out.print(*terminal.stages(one, limit=10_000), sep="\n")
         show_answer(one, one.text or one.error_message or "")

@@ -15,7 +15,7 @@ NAME_CHARS = 80
 
 # What has no picture of its own but an effect: on the direction of the text, on where lines end, or the
 # effect of hiding something from the reader. Lone surrogates are here because no output can hold them.
-_UNSEEN = re.compile(
+UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
     "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
@@ -33,7 +33,7 @@ def visible(text: str) -> str:
 
     Line ends and tabs stay what they are, and so do the joiners of emoji and of scripts that need them.
     """
-    return _UNSEEN.sub(_shown, text.replace("\r\n", "\n"))
+    return UNSEEN.sub(_shown, text.replace("\r\n", "\n"))
 
 
 def escaped(text: str, limit: int | None = None) -> str:

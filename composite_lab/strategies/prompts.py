@@ -1,12 +1,13 @@
 """Every prompt that a strategy adds to a conversation. Each can be replaced: `prompts={"aggregate": "…"}`.
 
-A prompt is a `str.format` template; which fields it must and may have stands beside it.
+A prompt is a `str.format` template of bare fields; which it must and may have stands beside it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import Formatter
 from typing import TYPE_CHECKING, Self
 
@@ -138,6 +139,9 @@ CONFIDENCE: <0.00 to 1.00>"""
 
 _NEEDED = ("answers", "labels", "form", "options")
 """The fields that a prompt must have if it may."""
+SHOWN_CHARS = 60
+"""How much of a template's field an error repeats."""
+_LOOKUP = re.compile(r"[.\[]")
 
 
 class _Prompts(Frozen):
@@ -207,17 +211,36 @@ def bullets(lines: Iterable[str]) -> str:
 
 
 def _fault(template: str, known: set[str]) -> str | None:
+    """What is wrong with a template. It is only read: filling it in could already be what does the harm."""
     fields = f"known are {', '.join(f'{{{field}}}' for field in sorted(known))}; write other braces twice"
     try:
-        given = _field_names(template)
-        if unknown := given - known:
-            return f"has the field {{{unknown.pop()}}}: {fields}"
-        template.format(**{field: 1 if field == "count" else "" for field in known})
-    except (ValueError, KeyError) as error:
+        given = list(_fields(template))
+    except ValueError as error:
         return f"cannot be filled in ({error}): {fields}"
-    missing = [field for field in _NEEDED if field in known - given]
+    for name, written in given:
+        if name not in known:
+            return f"has the field {{{_cut(name)}}}: {fields}"
+        if written != f"{{{name}}}":
+            return (
+                f"has {_cut(written)}, and a field takes no format, conversion or lookup: write {{{name}}}; "
+                f"{fields}"
+            )
+    missing = [field for field in _NEEDED if field in known - {name for name, _ in given}]
     return f"has no field {{{missing[0]}}}: the model would not see it" if missing else None
 
 
 def _field_names(template: str) -> set[str]:
-    return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    return {name for name, _ in _fields(template)}
+
+
+def _fields(template: str) -> Iterator[tuple[str, str]]:
+    """The name of each field and the whole of it as it is written: `answers` and `{answers:>80}`."""
+    for _, field, form, conversion in Formatter().parse(template):
+        if field is not None:
+            name = _LOOKUP.split(field, maxsplit=1)[0]
+            yield name, f"{{{field}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}}}"
+
+
+def _cut(written: str) -> str:
+    """What a template holds, short enough for an error."""
+    return written if len(written) <= SHOWN_CHARS else f"{written[:SHOWN_CHARS]}…"

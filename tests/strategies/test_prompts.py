@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -77,19 +78,59 @@ def test_template_with_a_stray_brace_is_refused_by_name_and_with_the_remedy(temp
     assert "twice" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "template", ["{answers:d}", "{answers!x}", "{answers:{width}}", "{answers} {count:s}"]
-)
-def test_template_that_cannot_be_filled_in_is_refused_before_anything_is_paid_for(template: str) -> None:
-    with pytest.raises(ConfigError, match="aggregate"):
-        MoAPrompts(aggregate=template)
+DRESSED = [
+    "{answers:>500000000}",
+    "{answers:{count}}",
+    "{answers:.500}",
+    "{answers!s}",
+    "{answers!r:>9}",
+    "{answers!x}",
+    "{answers.x}",
+    "{answers.__class__.__mro__}",
+    "{answers[0]}",
+    "{answers[a].b!a:^500000000}",
+]
 
 
-@pytest.mark.parametrize(
-    "template", ["{answers:.500}", "{answers!s} {count!r}", "{answers} {count:d}{count:>3}"]
-)
-def test_template_may_format_its_fields(template: str) -> None:
-    assert MoAPrompts(aggregate=template).aggregate.format(answers="«answers»", count=3)
+@pytest.mark.parametrize("field", DRESSED)
+def test_a_field_with_a_format_a_conversion_or_a_lookup_is_refused_with_the_bare_one(field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        MoAPrompts(aggregate=f"Merge {{answers}} and {field}.")
+    told = str(caught.value)
+    assert all(part in told for part in ("'aggregate'", field, "write {answers}", "{answers}, {count}")), told
+
+
+@pytest.mark.parametrize("prompts", [MoAPrompts(), CouncilPrompts()])
+@pytest.mark.parametrize("form", [":>500000000", ":0500000000d", "!r", ".real", "[0]"])
+def test_no_field_of_any_prompt_may_be_dressed(prompts: Any, form: str) -> None:
+    strategy: Any = MoA if isinstance(prompts, MoAPrompts) else Council
+    dressed = 0
+    for name, template in prompts.model_dump().items():
+        for field in set(re.findall(r"{(\w+)}", template)):
+            own = template.replace(f"{{{field}}}", f"{{{field}{form}}}")
+            with pytest.raises(ConfigError, match=rf"'{name}'.*write {{{field}}}"):
+                strategy(**{strategy.final_role: "openai/a", "prompts": {name: own}})
+            dressed += 1
+    assert dressed >= len(prompts.model_dump())
+
+
+def test_a_template_is_refused_before_it_is_filled_in_at_any_length() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigError) as caught:
+            MoA(aggregator="openai/a", prompts={"aggregate": "{answers} {count:>50000000}"})
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(ConfigError) as caught:
+        MoAPrompts(aggregate=f"{{answers:{'9' * 10_000}}}")
+    assert len(str(caught.value)) < 400
+
+
+def test_prompts_that_were_copied_around_the_check_are_checked_by_the_strategy() -> None:
+    evaded = MoAPrompts().model_copy(update={"aggregate": "{answers:>500000000}"})
+    with pytest.raises(ConfigError, match=r"write \{answers\}"):
+        MoA(aggregator="openai/a", prompts=evaded)
 
 
 @pytest.mark.parametrize(
