@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,8 +20,10 @@ from typing import Any
 
 import openai
 import pytest
+import yaml
 
 import composite_lab as lab
+from composite_lab.serving import proxy_config
 from composite_lab.testing import FakeServer
 
 KEY = "sk-a-strong-master-key-for-the-tests-0123456789"
@@ -138,6 +141,12 @@ def served(server: FakeServer, folder: Path, *arguments: str, **environment: str
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
+
+
+def test_the_readmes_configuration_is_the_one_that_is_written() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    (shown,) = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "model_list" in block]
+    assert yaml.safe_load(shown) == proxy_config(["fast"], any_model=True)
 
 
 @pytest.fixture(scope="module")
@@ -270,10 +279,17 @@ def test_clients_may_do_what_the_environment_allows_and_what_the_option_allows(
     own = {"model": "openai/own", "api_base": fake_openai.base_url, "api_key": "sk-x"}
     body = {"proposers": [own], "timeout_s": 600}
     allowed = {"COMPOSITE_LAB_REMOTE_ALLOW": " endpoints, "}
-    with served(fake_openai, tmp_path, "--allow", "limits", **allowed) as proxy:
-        answer = proxy.client().chat.completions.create(model="panel", messages=ASK, extra_body=body)
-    assert answer.choices[0].message.content
-    assert fake_openai.stats().by_model == {"own": 1, "final": 1}
+    with served(fake_openai, tmp_path, "--allow", "limits", "--any-model", **allowed) as proxy:
+        completions = proxy.client().chat.completions
+        answer = completions.create(model="panel", messages=ASK, extra_body=body)
+        assert answer.choices[0].message.content
+        assert fake_openai.stats().by_model == {"own": 1, "final": 1}
+        any_seat = {"proposers": ["openai/any"]}
+        assert completions.create(model="composite/moa/openai/one", messages=ASK, extra_body=any_seat)
+        assert fake_openai.stats().by_model == {"own": 1, "final": 1, "any": 1, "one": 1}
+        with pytest.raises(openai.BadRequestError, match="may not name"):
+            completions.create(model=f"composite/moa/oobabooga/{fake_openai.base_url}", messages=ASK)
+    assert fake_openai.stats().total == 4
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses", "/v1/completions"])
