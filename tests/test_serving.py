@@ -180,7 +180,7 @@ def test_each_server_gets_its_own_key_and_the_planted_one_goes_nowhere(
     assert not [key for key in [*SEAT_KEYS.values(), PLANTED] if key in answer.model_dump_json()]
 
 
-def test_an_async_client_streams_reasoning_first_then_the_answer(proxy: Proxy) -> None:
+def test_an_async_client_streams_the_stages_then_the_answer_then_the_total(proxy: Proxy) -> None:
     async def ask() -> list[Any]:
         async with proxy.async_client() as client:
             stream = await client.chat.completions.create(
@@ -194,7 +194,9 @@ def test_an_async_client_streams_reasoning_first_then_the_answer(proxy: Proxy) -
     spoken = [index for index, delta in enumerate(deltas) if delta.content]
     assert reasoned
     assert len(spoken) > 1
-    assert max(reasoned) < min(spoken)
+    # The stages come first, what the final one took and the total last.
+    assert [index for index in reasoned if index > min(spoken)] == [max(spoken) + 1, max(spoken) + 2]
+    assert min(reasoned) < min(spoken)
     assert [chunk.usage.total_tokens for chunk in chunks if chunk.usage] == [360]
     assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == [
         "stop"
