@@ -17,9 +17,10 @@ from typing import Any, cast
 
 from composite_lab.batch import worker
 from composite_lab.batch.orders import Delivery, Handed, Order, Terms, Unit, errand_of
+from composite_lab.batch.rows import KeptRun
 from composite_lab.batch.runs import run_facts
 from composite_lab.batch.session import Session
-from composite_lab.batch.store import KeptRun, Store
+from composite_lab.batch.store import Store
 from composite_lab.errors import ConfigError, EngineError, StoreError
 
 CONNECT_S = 5.0

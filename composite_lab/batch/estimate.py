@@ -122,15 +122,16 @@ async def forecast(experiment: Experiment) -> Forecast:
     scale = len(plan.prompts) / len(sampled)
     tallies = {name: _Tally() for name in plan.strategies}
     made_up: dict[str, Remembered] = {}
-    for task in plan.tasks():
-        if task.prompt.id not in sampled:
-            continue
-        options = getattr(task.strategy, "verdict", ())
-        pretence = _Pretence(store, task.repeat, tallies[task.name], made_up, options)
-        # An answer in the store may not do: what follows it is not counted.
-        with suppress(CompositeError), remembering(pretence):
-            result = await task.strategy.arun(task.prompt.messages, **task.params)
-            await _judge(experiment, task, result.text)
+    with store.in_use():
+        for task in plan.tasks():
+            if task.prompt.id not in sampled:
+                continue
+            options = getattr(task.strategy, "verdict", ())
+            pretence = _Pretence(store, task.repeat, tallies[task.name], made_up, options)
+            # An answer in the store may not do: what follows it is not counted.
+            with suppress(CompositeError), remembering(pretence):
+                result = await task.strategy.arun(task.prompt.messages, **task.params)
+                await _judge(experiment, task, result.text)
     frame = pd.DataFrame(
         [
             {

@@ -102,7 +102,7 @@ class Experiment:
             enter(task, row)
             bar.tell(row, session)
 
-        with Bar(len(plan), self.progress) as bar:
+        with comparison.store.in_use(), Bar(len(plan), self.progress) as bar:
             await self.engine.carry_out(plan, session, then)
         return comparison
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from composite_lab.batch.plan import Plan, Task
 from composite_lab.batch.prompts import Prompt
-from composite_lab.batch.store import KeptAnswer, KeptRun
+from composite_lab.batch.rows import KeptAnswer, KeptRun
 from composite_lab.errors import ConfigError
 from composite_lab.profiles import profile, profile_names
 from composite_lab.strategies.base import Strategy

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from composite_lab.batch.plan import Task
+from composite_lab.batch.rows import KeptRun
 from composite_lab.batch.session import RunMemory, Session
-from composite_lab.batch.store import KeptRun
 from composite_lab.errors import BudgetExceeded, StoreError
 from composite_lab.gateway.memory import remembering
 from composite_lab.trace.call import Call, Usage
@@ -79,6 +79,8 @@ def earlier_end(task: Task, session: Session) -> Ended | None:
         return None
     facts = session.store.run_facts(task.key)
     if facts is None or facts["status"] not in FINISHED:
+        return None
+    if session.store.trace(task.key) is None:  # damaged, and what it was made of is in the store
         return None
     session.count_run(task.key)
     return end_of(task, facts, reused=True)

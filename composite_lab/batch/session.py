@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from composite_lab.batch.places import Places
-from composite_lab.batch.store import KeptAnswer, KeptRun
+from composite_lab.batch.rows import KeptAnswer, KeptRun
 from composite_lab.errors import BudgetExceeded, StoreError
 from composite_lab.gateway.memory import Remembered, Request
+from composite_lab.trace.model import Trace
 
 
 class Keeper(Protocol):
@@ -25,6 +26,9 @@ class Keeper(Protocol):
 
     def run_facts(self, key: str) -> dict[str, Any] | None:
         """What the row of a run shows, if the run is kept."""
+
+    def trace(self, key: str) -> Trace | None:
+        """The trace of a kept run, if it is sound."""
 
     def keep_run(self, run: KeptRun) -> None:
         """Keep a run that has ended."""

@@ -122,9 +122,10 @@ async def value_added(
             bouts.extend(await _bouts(material, measure))
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
-                group.create_task(work())
+        with comparison.store.in_use():
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_AT_ONCE):
+                    group.create_task(work())
     except ExceptionGroup as faults:
         raise session.fault or faults.exceptions[0] from None
     finally:

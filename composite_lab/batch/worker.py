@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from composite_lab.batch.orders import Delivery, Handed, Order, Terms, Work
+from composite_lab.batch.rows import KeptAnswer, KeptRun
 from composite_lab.batch.runs import run_task
 from composite_lab.batch.session import Session
-from composite_lab.batch.store import KeptAnswer, KeptRun
 from composite_lab.errors import ConfigError
 from composite_lab.loop import Background
 from composite_lab.profiles import register_profile
+from composite_lab.trace.model import Trace
 
 LOOK_S = 1.0
 """How often an order under way looks whether anybody still wants it, in seconds."""
@@ -103,6 +104,10 @@ class _Desk:
 
     def run_facts(self, key: str) -> dict[str, Any] | None:
         return self.runs[key].facts if key in self.runs else None
+
+    def trace(self, key: str) -> Trace | None:
+        run = self.runs.get(key)
+        return Trace.model_validate_json(run.trace) if run and run.trace else None
 
     def keep_run(self, run: KeptRun) -> None:
         self.runs[run.key] = run

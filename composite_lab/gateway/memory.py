@@ -10,7 +10,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from pydantic import BaseModel
+import litellm
+from pydantic import BaseModel, ConfigDict, create_model
 
 from composite_lab.gateway.models import recordable
 from composite_lab.gateway.place import Place
@@ -84,6 +85,15 @@ class Remembered:
         response = {"model": call.response_model or call.request_model, "choices": [choice]}
         return cls(facts, cost_usd, latency_s or 0.0, response)
 
+    def check(self) -> None:
+        """Raise `ValueError` or `TypeError` when no reply can be made of it: it comes from a file."""
+        _Facts.model_validate(self.facts)
+        _Paid.model_validate({"cost_usd": self.cost_usd, "latency_s": self.latency_s})
+        choices = litellm.ModelResponse(**self.response).choices
+        content = choices[0].message.content if choices else None
+        if bool(content) != bool(self.facts.get("text")):
+            raise ValueError("its text is missing")
+
     def as_fields(self) -> dict[str, Any]:
         """The fields of a Call that this answer stands for: nothing is paid now."""
         return self.facts | {
@@ -93,6 +103,16 @@ class Remembered:
             "original_cost_usd": self.cost_usd,
             "original_latency_s": self.latency_s,
         }
+
+
+def _part_of_call(name: str, *fields: str) -> type[BaseModel]:
+    """A model that takes these fields as a Call does, and no others."""
+    taken: dict[str, Any] = {field: (Call.model_fields[field].annotation, None) for field in fields}
+    return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **taken)
+
+
+_Facts = _part_of_call("_Facts", *KEPT)
+_Paid = _part_of_call("_Paid", "cost_usd", "latency_s")
 
 
 class Memory(Protocol):
