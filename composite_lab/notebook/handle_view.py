@@ -56,6 +56,18 @@ class HandleView:
         if self.handle.done:
             self._meter.flush()
 
+    def cell_ended(self) -> bool:
+        """Show how the run ended once more, now that a cell ends. False while the run goes on.
+
+        What executes a whole notebook (nbclient) hears only what belongs to the running cell. The end, when
+        it came between two cells or from the thread that follows the run, would not be in the saved notebook.
+        """
+        if not self.handle.done:
+            return False
+        self._page_says_how_it_ended = True
+        self._publish_page()
+        return True
+
     def _draw(self) -> None:
         ended = self.handle.done
         self._shown(self._update)
@@ -100,8 +112,11 @@ class HandleView:
     def _show_page(self) -> None:
         if not self._page_says_how_it_ended:
             self._page_says_how_it_ended = self.handle.done
-            html = self._static(self.handle.trace)
-            self._page_output.show({"text/html": html, "text/plain": repr(self.handle)})
+            self._publish_page()
+
+    def _publish_page(self) -> None:
+        html = self._static(self.handle.trace)
+        self._page_output.show({"text/html": html, "text/plain": repr(self.handle)})
 
     def _static(self, trace: Trace | None) -> str:
         if trace is None:

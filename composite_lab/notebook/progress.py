@@ -11,7 +11,7 @@ import uuid
 import warnings
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -59,7 +59,21 @@ def show_handle(handle: RunHandle) -> None:
     if getattr(shell, "kernel", None) is None:
         sys.stdout.write(f"{handle!r}\n")
     else:
-        HandleView(handle, Display(shell), Display(shell)).show()
+        view = HandleView(handle, Display(shell), Display(shell))
+        ended = handle.done
+        view.show()
+        if not ended:
+            _at_cell_ends(shell, view.cell_ended)
+
+
+def _at_cell_ends(shell: Any, tell: Callable[[], bool]) -> None:
+    """Have it called at the end of this cell and of each that follows, until it says that it is done."""
+
+    def cell_ended() -> None:
+        if tell():
+            shell.events.unregister("post_execute", cell_ended)
+
+    shell.events.register("post_execute", cell_ended)
 
 
 class Display:

@@ -309,6 +309,26 @@ def test_a_run_in_the_background_goes_on_while_a_cell_is_busy_and_ends_in_its_pl
     assert len([one for one in cell.of("display_data") if WIDGET in one["data"]]) == 1
 
 
+def test_a_run_that_ended_between_two_cells_is_told_once_more_by_the_next_one(
+    kernel: Kernel, fake_openai: FakeServer
+) -> None:
+    cell = kernel.run("handle = panel('p+latency=0.3').start('Why?')\nhandle")
+    own = cell.of("display_data")[0]["transient"]["display_id"]
+    kernel.until(
+        lambda m: (
+            m.kind == "update_display_data"
+            and m.content["transient"]["display_id"] == own
+            and m.shows("moa ok")
+        )
+    )
+    # nbclient, which saves what it executes, hears only what belongs to the running cell.
+    (told,) = kernel.run("1 + 1").of("update_display_data")
+    assert told["transient"]["display_id"] == own
+    assert told["data"]["text/plain"].startswith("<RunHandle moa ok")
+    assert "Answer" in told["data"]["text/html"]
+    assert kernel.run("1 + 1").of("update_display_data") == []
+
+
 def test_a_run_that_failed_in_the_background_shows_why(kernel: Kernel, fake_openai: FakeServer) -> None:
     cell = kernel.run(
         "import time\nhandle = panel('p+status=400').start('Why?')\n"
