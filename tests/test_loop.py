@@ -308,10 +308,12 @@ def test_leaving_an_event_stream_ends_its_calls(how: str, fake_openai: FakeServe
 
 
 def test_closing_a_litellm_stream_ends_the_call_that_it_streams(fake_openai: FakeServer) -> None:
-    slow = {"model": "composite/moa/openai/a+chunk_latency=1", "proposers": ["openai/p"], "stream": True}
+    slow = {"model": "composite/moa/openai/a+chunk_latency=1", "proposers": ["openai/p"]}
+    litellm.completion(**asking(fake_openai, **slow))  # who has answered once is shown as it comes
+    fake_openai.reset()
 
     async def main() -> bool:
-        stream = await litellm.acompletion(**asking(fake_openai, **slow))
+        stream = await litellm.acompletion(**asking(fake_openai, **slow), stream=True)
         async for chunk in stream:
             if chunk.choices[0].delta.content:
                 break

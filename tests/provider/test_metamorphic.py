@@ -7,9 +7,11 @@ same, whole or in pieces. Where plain LiteLLM is refused, so is the composite.
 
 from __future__ import annotations
 
+import asyncio
 from itertools import cycle
 from typing import Any
 
+import litellm
 import pytest
 
 from composite_lab.testing import FakeServer
@@ -230,3 +232,38 @@ def test_server_history_and_parameter_together(
     if history == "tool round":
         params = params | {"tools": [TOOL]}
     check(fake_openai, question(endpoint, personality, history, params), way)
+
+
+def by_responses(asked: Question) -> str:
+    request = {name: value for name, value in asked.request().items() if name != "messages"}
+    answer = litellm.responses(input=asked.messages, **request)
+    return "".join(part.text for item in answer.output if item.type == "message" for part in item.content)
+
+
+def by_messages(asked: Question) -> str:
+    async def ask() -> Any:
+        return await litellm.anthropic.messages.acreate(**asked.request(), max_tokens=99)
+
+    return "".join(part.get("text") or "" for part in asyncio.run(ask())["content"])
+
+
+@pytest.mark.parametrize("ask", [by_responses, by_messages])
+@pytest.mark.parametrize("personality", [each for each in TEXT_PERSONALITIES if each not in EMPTY])
+def test_every_server_answers_through_litellms_other_ways_of_asking(
+    fake_openai: FakeServer, endpoint: dict[str, str], personality: str, ask: Any
+) -> None:
+    if ask is by_messages and "no_max_tokens" in personality:
+        pytest.skip("the Messages API always says max_tokens")
+    if ask is by_responses and "rich" in personality:
+        pytest.skip("of an answer with images, LiteLLM's Responses API has nothing but these")
+    asked = question(endpoint, personality, "question", {})
+    name = asked.model.partition("/")[2]
+    expected = plain(asked)
+    (alone,) = [request.body["messages"] for request in fake_openai.requests() if request.model == name]
+    fake_openai.reset()
+    text = ask(asked)
+    (final,) = [request.body["messages"] for request in fake_openai.requests() if request.model == name]
+    assert "<answer-" in material_in(final, alone)
+    assert text.strip().endswith("The answer is 4.")
+    assert expected.content.strip().endswith("The answer is 4.")
+    assert "think>" not in text
