@@ -13,6 +13,8 @@ CAPS: dict[str, float] = {
     "timeout_s": 3600,
     "max_cost_usd": 10,
     "straggler_grace_s": 3600,
+    "call_timeout_s": 3600,
+    "max_reply_chars": 10_000_000,
     "max_concurrency": 64,
     "retries": 5,
     "layers": 4,

@@ -16,8 +16,8 @@ from composite_lab.strategies.moa import SELF_MOA_SAMPLES, MoA
 from composite_lab.strategies.rubric import Rubric
 
 NUMBERS = (
-    "timeout_s", "max_cost_usd", "straggler_grace_s", "max_concurrency", "retries", "layers", "samples",
-    "max_tool_iterations", "repairs", "canary",
+    "timeout_s", "max_cost_usd", "straggler_grace_s", "call_timeout_s", "max_reply_chars", "max_concurrency",
+    "retries", "layers", "samples", "max_tool_iterations", "repairs", "canary",
 )  # fmt: skip
 """Options that are limits as they are given."""
 COUNTS = ("proposers", "members", "reviewers", "verdict", "rubric")

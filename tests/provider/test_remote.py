@@ -115,6 +115,7 @@ TOO_MUCH: list[dict[str, Any]] = [
     {"samples": -1}, {"layers": 2}, {"layers": "9"}, {"layers": True, "samples": 3},
     {"timeout_s": 10**6}, {"timeout_s": None}, {"timeout_s": float("nan")}, {"timeout_s": float("inf")},
     {"max_cost_usd": 10**6}, {"max_cost_usd": "inf"}, {"max_cost_usd": None}, {"straggler_grace_s": 1e9},
+    {"call_timeout_s": 1e9}, {"call_timeout_s": None}, {"max_reply_chars": 10**12}, {"max_reply_chars": None},
     {"retries": 3}, {"max_concurrency": 10**400}, {"max_tool_iterations": 6},
     {"proposers": ["openai/p"] * 3}, {"proposers": ["openai/p"] * 10_000}, {"proposers": []},
     {"n": 1000}, {"n": "1000"}, {"n": True}, {"n": 2.0}, {"n": -1}, {"n": [9]},
