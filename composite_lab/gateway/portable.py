@@ -42,8 +42,13 @@ def rebuilt(names: travel.Names, args: tuple[Any, ...]) -> BaseException:
 
 
 def _register(kind: type[BaseException]) -> None:
-    theirs = kind.__module__.partition(".")[0] in LIBRARIES
-    if theirs and kind not in copyreg.dispatch_table and kind.__reduce__ is BaseException.__reduce__:
+    registered = copyreg.dispatch_table.get(kind)
+    # Dask has tblib register every class of exceptions there is, for their tracebacks.
+    if registered is not None and registered.__module__.partition(".")[0] != "tblib":
+        return
+    if issubclass(kind, travel.Travels):
+        copyreg.dispatch_table.pop(kind, None)
+    elif kind.__module__.partition(".")[0] in LIBRARIES and kind.__reduce__ is BaseException.__reduce__:
         copyreg.pickle(kind, _reduced)
 
 

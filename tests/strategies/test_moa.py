@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 import composite_lab as lab
+from composite_lab.gateway.plainness import learn
 from composite_lab.testing import FakeServer
 from tests.conftest import SeatMaker
 
@@ -267,15 +268,18 @@ def cut_short(moa: lab.MoA) -> tuple[list[lab.Call], str]:
 
 
 def test_a_stream_cut_short_is_not_taken_for_an_answer(seat: SeatMaker) -> None:
-    # A server that tells thoughts apart leaves none in the text, which is then told as it comes.
-    calls, shown = cut_short(lab.MoA(aggregator=seat("a+reasoning+truncate"), proposers=[seat("p")]))
+    # Piece by piece, since what came together with the cut is lost with it.
+    final = seat("a+truncate+chunk_latency=0.03")
+    learn(final.model, final.api_base, plainly=True)  # so that its text is told as it comes
+    calls, shown = cut_short(lab.MoA(aggregator=final, proposers=[seat("p")]))
     assert [(call.status, call.attempt) for call in calls] == [("error", 0)]
     assert calls[0].text
     assert calls[0].text == shown
 
 
 def test_a_stream_cut_short_while_its_text_was_held_back_is_asked_for_again(seat: SeatMaker) -> None:
-    calls, shown = cut_short(lab.MoA(aggregator=seat("held+truncate"), proposers=[seat("p")], retries=1))
+    held = seat("held+truncate+chunk_latency=0.03")
+    calls, shown = cut_short(lab.MoA(aggregator=held, proposers=[seat("p")], retries=1))
     assert [(call.status, call.attempt) for call in calls] == [("error", 0), ("error", 1)]
     assert all(call.text for call in calls)
     assert shown == ""
